@@ -1,0 +1,29 @@
+// The Linux calls that Swift's Glibc module hides because they need _GNU_SOURCE, as prototypes
+// written by hand from their manual pages. No logic. Defining _GNU_SOURCE here would change the
+// types that Glibc gives Swift, so it is not done.
+#ifndef CLINUX_SHIM_H
+#define CLINUX_SHIM_H
+
+#include <getopt.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <time.h>
+
+// accept4(2), pipe2(2), pthread_setname_np(3), pthread_cond_clockwait(3)
+extern int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags);
+extern int pipe2(int pipefd[2], int flags);
+extern int pthread_setname_np(pthread_t thread, const char *name);
+extern int pthread_cond_clockwait(pthread_cond_t *condition, pthread_mutex_t *mutex,
+                                  clockid_t clock, const struct timespec *deadline);
+
+// poll(2): the peer has closed or shut down its writing half. linux/poll.h, the same on every
+// architecture that Swift runs on.
+static const short linux_POLLRDHUP = 0x2000;
+
+#endif
