@@ -28,6 +28,7 @@ static inline void linux_getopt_restart(void) {
     optind = 0;
 }
 static inline int linux_optind(void) { return optind; }
+static inline int linux_optopt(void) { return optopt; }
 static inline const char *linux_optarg(void) { return optarg; }
 
 // poll(2): the peer has closed or shut down its writing half. linux/poll.h, the same on every

@@ -87,7 +87,8 @@ package enum File {
     /// Reads the whole file, which may also be a pipe.
     ///
     /// - Throws: also where it holds more than `limit` bytes.
-    package static func read(_ path: String, maximumBytes limit: Int) throws(FileError) -> Contents {
+    package static func read(_ path: String, maximumBytes limit: Int) throws(FileError) -> Contents
+    {
         let descriptor = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw FileError("read", path, errno: errno) }
         defer { Glibc.close(descriptor) }
@@ -175,7 +176,8 @@ package enum File {
 
     /// Writes the new file through to the disk. Returns 0 or an errno.
     private static func fill(
-        _ descriptor: Int32, with bytes: [UInt8], mode: UInt32, owner: (user: UInt32, group: UInt32)?
+        _ descriptor: Int32, with bytes: [UInt8], mode: UInt32,
+        owner: (user: UInt32, group: UInt32)?
     ) -> Int32 {
         let code = writeAll(bytes, to: descriptor)
         guard code == 0 else { return code }
@@ -202,7 +204,9 @@ package enum File {
 func writeAll(_ bytes: [UInt8], to descriptor: Int32) -> Int32 {
     var rest = bytes[...]
     while !rest.isEmpty {
-        let count = unsafe rest.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
+        let count = unsafe rest.withUnsafeBytes {
+            unsafe write(descriptor, $0.baseAddress, $0.count)
+        }
         if count >= 0 {
             rest = rest.dropFirst(count)
         } else if errno == EAGAIN {
