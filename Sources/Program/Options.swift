@@ -52,8 +52,8 @@ package struct Options: Sendable {
         (verb, operands) = try Self.verb(of: found.operands, table)
         for setting in settings where values.isSet(setting.name) {
             guard let verbs = setting.verbs, !verbs.contains(verb ?? "") else { continue }
-            let place = verb.map { "verb '\($0)'" } ?? "program without a verb"
-            throw .commandLine("the \(place) takes no option '--\(setting.name)'")
+            let names = verbs.map { "'\($0)'" }.joined(separator: " or ")
+            throw .commandLine("option '--\(setting.name)' needs the verb \(names)")
         }
     }
 
@@ -80,9 +80,9 @@ package struct Options: Sendable {
             throw .commandLine("unexpected argument '\(operands[verb.operandCount])'")
         }
         if operands.count < verb.operandCount {
+            let count = verb.operandCount == 1 ? "1 operand" : "\(verb.operandCount) operands"
             throw .commandLine(
-                "verb '\(verb.name)' needs \(verb.operandCount) arguments: \(verb.name)\(verb.operands)"
-            )
+                "verb '\(verb.name)' needs \(count): \(verb.name)\(verb.operands)")
         }
         return (verb.name, operands)
     }
