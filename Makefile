@@ -46,7 +46,8 @@ bench:
 ifndef A
 	@$(MAKE) --no-print-directory build
 endif
-	@Tests/Benchmarks/bench $(or $(A),$(programs)) $(B)
+	@Tests/Benchmarks/bench $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	    $(or $(A),$(programs)) $(B)
 
 install:
 	$(INSTALL) -d $(DESTDIR)$(prefix)/bin $(DESTDIR)$(prefix)/sbin
