@@ -39,7 +39,7 @@ extension Span<UInt8> {
         var at = index
         while at &+ 8 <= end {
             let difference = word(at: at) ^ (UInt64.ones &* 0x0A)
-            let found = difference &- .ones & ~difference & .tops
+            let found = (difference &- .ones) & ~difference & .tops
             if found != 0 { return at &+ found.trailingZeroBitCount >> 3 }
             at &+= 8
         }
@@ -58,9 +58,9 @@ extension Span<UInt8> {
             // for the byte after a true hit, never before one: the loop below decides.
             while at &+ 8 <= end {
                 let word = word(at: at)
-                let low = word &- (UInt64.ones &* 0x20) & ~word
+                let low = (word &- (UInt64.ones &* 0x20)) & ~word
                 let difference = word ^ (UInt64.ones &* 0x7F)
-                let delete = difference &- .ones & ~difference
+                let delete = (difference &- .ones) & ~difference
                 let found = (low | delete) & .tops
                 if found != 0 {
                     at &+= found.trailingZeroBitCount >> 3
