@@ -16,6 +16,9 @@ package struct FileError: Error, Equatable, Sendable {
     package let code: Int32?
     package let reason: String
 
+    /// There is no file of that name.
+    package var isMissingFile: Bool { code == ENOENT }
+
     package var message: String { "cannot \(attempt) '\(path)': \(reason)" }
 
     init(_ attempt: String, _ path: String, errno code: Int32) {

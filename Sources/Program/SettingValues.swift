@@ -79,6 +79,17 @@ package struct SettingValues: Sendable, Equatable {
         return value.text
     }
 
+    /// The name of a file. In a configuration file, a relative one starts from that file's own
+    /// directory: a daemon's working directory says nothing to its operator.
+    package func path(_ name: String) throws(StartError) -> String? {
+        guard let text = try text(name), let value = first(name) else { return nil }
+        guard !text.utf8.contains(0) else { throw value.error("it has a zero byte") }
+        guard case .line(let file, _, _) = value.origin, !text.hasPrefix("/"),
+            let slash = file.lastIndex(of: "/")
+        else { return text }
+        return file[...slash] + text
+    }
+
     /// `yes` or `no`. An option without a value counts as `yes`.
     package func flag(_ name: String) throws(StartError) -> Bool {
         switch first(name)?.text {
@@ -169,4 +180,11 @@ extension SettingValue {
 package func trimmed(_ text: some StringProtocol) -> String {
     let isBlank = { (character: Character) in character == " " || character == "\t" }
     return String(text.drop(while: isBlank).reversed().drop(while: isBlank).reversed())
+}
+
+extension Journal.Level {
+    /// The setting `log-level`; without it `info`.
+    package static func setting(_ values: SettingValues) throws(StartError) -> Journal.Level {
+        try values.choice("log-level", default: .info, allCases.map { ($0.name, $0) })
+    }
 }
