@@ -116,7 +116,7 @@ struct PrometheusTests {
                 case 2:
                     Asked("/api/v1/query", ["data = \"query=\(number)%2B0&time=7\""], #"[7,"\#(number)"]"#)
                 default:
-                    Asked("/no/such/page/\(number)?x=1+", [], "404 page not found")
+                    Asked("/api/v1/query?query=no\(number)()", [], "function with name \\\"no\(number)\\\"")
                 }
             }
             try scene.askTogether(asked)

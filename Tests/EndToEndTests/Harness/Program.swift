@@ -135,6 +135,11 @@ final class Program: Sendable {
         _ = exit.wait(.patient) { $0 }
     }
 
+    /// Waits for the line that says a daemon serves, or fails as soon as it has ended.
+    func expectReady(_ prefix: String) throws -> String {
+        try expectOutput(prefix) { $0.hasPrefix(prefix) }
+    }
+
     /// Waits for a line on standard output.
     func expectOutput(
         _ what: String, _ deadline: Deadline = .patient, where matches: (String) -> Bool

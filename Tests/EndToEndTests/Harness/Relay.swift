@@ -40,15 +40,20 @@ final class Relay: Sendable {
         _ stage: Stage, _ arguments: [String]
     ) throws -> (program: Program, addresses: [String]) {
         let program = try stage.start(Built.relay, arguments)
-        let line = try program.expectOutput("ready address=…") { $0.hasPrefix("ready address=") }
+        let line = try program.expectReady("ready address=")
         let addresses = line.split(separator: " ").dropFirst().compactMap { word in
             word.hasPrefix("address=") ? String(word.dropFirst("address=".count)) : nil
         }
         return (program, addresses)
     }
 
-    /// Starts the relay anew, by other arguments where its port has to be said.
-    func startAgain(_ arguments: [String]) throws {
+    /// Starts the relay anew where it was, after it has ended.
+    func startOnSamePort() throws {
+        let file = stage.path("relay.conf")
+        let text = try String(contentsOfFile: file, encoding: .utf8)
+        try stage.write(
+            "relay.conf",
+            text.replacingOccurrences(of: "listen = 127.0.0.1:0", with: "listen = \(address)"))
         let started = try Self.start(stage, arguments)
         running.withLock { $0 = started }
     }
@@ -129,7 +134,7 @@ extension Stage {
         _ relay: Relay, key: String, name: String = "prom", local: String, _ options: [String] = []
     ) throws -> Program {
         let agent = try startAgent(relay, key: key, name: name, local: local, options)
-        _ = try agent.expectOutput("ready mirror=\(name)") { $0.hasPrefix("ready mirror=\(name) ") }
+        _ = try agent.expectReady("ready mirror=\(name) ")
         return agent
     }
 
@@ -166,7 +171,7 @@ extension Stage {
         let clientKey = try relay.addKey(role: "client")
         let agent = try startAgent(
             relay, key: agentKey.secret, local: local, options, environment: environment)
-        _ = try agent.expectOutput("ready mirror=prom") { $0.hasPrefix("ready mirror=prom ") }
+        _ = try agent.expectReady("ready mirror=prom ")
         return Mirror(relay: relay, agent: agent, agentKey: agentKey, clientKey: clientKey)
     }
 }
@@ -195,9 +200,13 @@ struct Mirror: Sendable {
         try Connection.to(port: relay.port, receiveBuffer: receiveBuffer)
     }
 
+    func get(_ path: String, _ fields: [String] = []) throws -> Response {
+        try ask("GET", path, fields)
+    }
+
     /// Asks once, on a connection of its own.
     func ask(
-        _ method: String = "GET", _ path: String, _ fields: [String] = [], body: String = "",
+        _ method: String, _ path: String, _ fields: [String] = [], body: String = "",
         _ deadline: Deadline = .patient
     ) throws -> Response {
         let connection = try connect()
@@ -215,6 +224,22 @@ func ask(
         "\(method) \(target) HTTP/1.1\r\nHost: relay.test\r\n"
             + fields.map { $0 + "\r\n" }.joined() + "\r\n")
     return try connection.readResponse(to: method)
+}
+
+/// Asks over and over until an answer `matches`.
+///
+/// For what a program notices by itself after a while: the pace is that of the answers.
+func askUntil(
+    _ what: String, _ deadline: Deadline, _ ask: () throws -> Response,
+    _ matches: (Response) -> Bool
+) throws -> Response {
+    var last: Response?
+    while !deadline.hasPassed {
+        let response = try ask()
+        if matches(response) { return response }
+        last = response
+    }
+    throw Failure("\(what): not in time, the last answer was \(last?.head.startLine ?? "none")")
 }
 
 func bearer(_ key: Relay.Key) -> String { "Authorization: Bearer \(key.secret)" }
