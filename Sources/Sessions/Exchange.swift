@@ -15,7 +15,7 @@ import Wire
 
 /// An exchange. Thread-safe: all state is in one monitor; the id is atomic.
 package final class Exchange: Sendable {
-    private struct State: Sendable {
+    fileprivate struct State: Sendable {
         var arrived = RingBuffer<Arriving>()
         /// Nothing more arrives: the peer has ended its direction, or the exchange was cut.
         var peerEnded = false
@@ -31,7 +31,7 @@ package final class Exchange: Sendable {
         var waiter = Waiter.none
     }
 
-    private enum Waiter: Sendable { case none, condition, doorbell(Doorbell) }
+    fileprivate enum Waiter: Sendable { case none, condition, doorbell(Doorbell) }
 
     private let state: Monitor<State>
     private let queue: MessageQueue

@@ -11,7 +11,7 @@ import Wire
 
 /// Messages to one peer. Thread-safe: all state is in one monitor.
 final class MessageQueue: Sendable {
-    private struct State: Sendable {
+    fileprivate struct State: Sendable {
         var messages = RingBuffer<OutgoingMessage>()
         var bytes = 0
         var waiting = 0

@@ -13,12 +13,15 @@ import Threads
 import Wire
 
 package struct SessionLimits: Sendable {
-    package var heartbeatInterval = 15
-    package var heartbeatTimeout = 10
-    /// Seconds for the peer's SETTINGS.
-    package var settingsTimeout = 10
+    package let heartbeatInterval: Duration
+    package let heartbeatTimeout: Duration
+    /// For the peer's SETTINGS.
+    package let settingsTimeout = Duration.seconds(10)
 
-    package init() {}
+    package init(heartbeatInterval: Duration, heartbeatTimeout: Duration) {
+        self.heartbeatInterval = heartbeatInterval
+        self.heartbeatTimeout = heartbeatTimeout
+    }
 }
 
 /// What a session tells whoever runs it, on its owner thread. None of it may block.
@@ -83,7 +86,7 @@ package final class Session<Observer: SessionObserver> {
             maximumPayload: MessageHeader.length + MessageHeader.maximumPayload)
         writer = WebSocketWriter(masks: role == .agent)
         queue = try MessageQueue()
-        nextHeartbeat = .after(seconds: limits.heartbeatInterval)
+        nextHeartbeat = .after(limits.heartbeatInterval)
     }
 
     /// Runs the session to its end. Blocks as long as it lives.
@@ -114,7 +117,7 @@ package final class Session<Observer: SessionObserver> {
     }
 
     private func loop() throws(SessionEnd) -> SessionEnd {
-        let settingsDeadline = Deadline.after(seconds: limits.settingsTimeout)
+        let settingsDeadline = Deadline.after(limits.settingsTimeout)
         while true {
             if let end = try write() { return end }
             try read()
@@ -385,8 +388,8 @@ package final class Session<Observer: SessionObserver> {
         let now = Deadline.now
         if now >= answerDeadline { return true }
         if now >= nextHeartbeat {
-            nextHeartbeat = now + limits.heartbeatInterval * 1_000_000_000
-            answerDeadline = min(answerDeadline, now + limits.heartbeatTimeout * 1_000_000_000)
+            nextHeartbeat = now + limits.heartbeatInterval.nanoseconds
+            answerDeadline = min(answerDeadline, now + limits.heartbeatTimeout.nanoseconds)
             writer.append(.ping, [])
             _ = try write()
         }
