@@ -18,7 +18,7 @@ programs = .build/release
 
 needs_build = libssl-dev pkg-config
 needs_demo = $(needs_build) ca-certificates curl prometheus
-needs_check = $(needs_demo) git mandoc openssl python3
+needs_check = $(needs_demo) git gzip mandoc nginx-light openssl python3
 needs_bench = $(needs_build) nginx-light openssl python3 wrk
 
 export SWIFT
