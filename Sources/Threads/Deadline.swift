@@ -1,0 +1,72 @@
+// A point in time that a wait may not pass, on the monotonic clock.
+//
+// A deadline is a point, a timeout a length: whoever starts to wait turns a timeout into a
+// deadline once, and all the waits below share it.
+
+import CLinux
+import Glibc
+
+/// A point on CLOCK_MONOTONIC. It does not move when somebody sets the clock.
+package struct Deadline: Sendable, Comparable {
+    /// Nanoseconds since an arbitrary point, as clock_gettime(2) counts them.
+    package let nanoseconds: Int
+
+    package init(nanoseconds: Int) { self.nanoseconds = nanoseconds }
+
+    /// Now; as a deadline, one that has passed.
+    package static var now: Deadline {
+        var time = timespec()
+        guard unsafe clock_gettime(CLOCK_MONOTONIC, &time) == 0 else {
+            fatalError("clock_gettime failed on CLOCK_MONOTONIC")
+        }
+        return Deadline(nanoseconds: time.tv_sec * 1_000_000_000 + time.tv_nsec)
+    }
+
+    /// Later than any wait lasts (about 146 years from the start of the machine).
+    package static let distantFuture = Deadline(nanoseconds: Int.max / 2)
+
+    package static func after(seconds: Int) -> Deadline { now + seconds * 1_000_000_000 }
+
+    package static func after(_ timeout: Duration) -> Deadline { now + timeout.nanoseconds }
+
+    package static func after(milliseconds: Int) -> Deadline { now + milliseconds * 1_000_000 }
+
+    /// The deadline moved by a number of nanoseconds; never beyond `distantFuture`.
+    package static func + (deadline: Deadline, nanoseconds: Int) -> Deadline {
+        let (sum, overflow) = deadline.nanoseconds.addingReportingOverflow(nanoseconds)
+        return overflow ? .distantFuture : Deadline(nanoseconds: min(sum, distantFuture.nanoseconds))
+    }
+
+    package static func < (left: Deadline, right: Deadline) -> Bool {
+        left.nanoseconds < right.nanoseconds
+    }
+
+    package var hasPassed: Bool { Deadline.now >= self }
+
+    /// What is left, for poll(2) and epoll_wait(2): rounded up, so that a wait never wakes just
+    /// before its deadline and spins; 0 once passed; at most a day.
+    package var millisecondsLeft: Int32 {
+        let left = nanoseconds - Deadline.now.nanoseconds
+        if left <= 0 { return 0 }
+        return Int32(min((left - 1) / 1_000_000 + 1, 86_400_000))
+    }
+
+    /// The same point for pthread_cond_clockwait(3).
+    var timespecValue: timespec {
+        timespec(tv_sec: nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000)
+    }
+}
+
+extension Duration {
+    /// Whole nanoseconds; a length beyond 292 years is that long.
+    package var nanoseconds: Int {
+        let (seconds, rest) = components
+        let (whole, overflow) = Int(seconds).multipliedReportingOverflow(by: 1_000_000_000)
+        return overflow ? Int.max / 2 : whole + Int(rest / 1_000_000_000)
+    }
+}
+
+/// How long ago `start` was.
+package func nanosecondsSince(_ start: Deadline) -> Int {
+    Deadline.now.nanoseconds - start.nanoseconds
+}

@@ -1,0 +1,45 @@
+// A fixed number of threads that take jobs from one bounded queue.
+
+/// The pool. Thread-safe: its queue is a monitor, the rest is set once.
+package final class WorkerPool<Job: Sendable>: Sendable {
+    private let queue: BlockingQueue<Job>
+    package let workers: Int
+
+    /// Starts `workers` threads called `NAME-1`… that run `body` for each job, one at a time.
+    ///
+    /// Each worker has a doorbell of its own, for jobs that must wait on a socket and on another
+    /// thread at once. It may still be rung from the job before: look again, then wait again.
+    ///
+    /// - Parameter capacity: how many jobs may wait.
+    package init(
+        name: String, workers: Int, capacity: Int,
+        _ body: @escaping @Sendable (Job, Doorbell) -> Void
+    ) throws {
+        self.workers = workers
+        let queue = BlockingQueue<Job>(capacity: capacity)
+        self.queue = queue
+        for number in 1...workers {
+            let doorbell = try Doorbell()
+            try Thread.start(name: "\(name)-\(number)") {
+                while true {
+                    if let job = queue.take(until: .distantFuture) {
+                        body(job, doorbell)
+                    } else if queue.isClosed {
+                        return
+                    }
+                }
+            }
+        }
+    }
+
+    /// Queues a job. Does not block.
+    ///
+    /// - Returns: false where the queue is full or the pool is closed.
+    package func submit(_ job: Job) -> Bool { queue.offer(job) }
+
+    /// Workers that have nothing to do and nothing waiting for them.
+    package var idleWorkers: Int { queue.idleTakers }
+
+    /// Lets the workers end once the queue is empty. Jobs that run are not interrupted.
+    package func close() { queue.close() }
+}
