@@ -34,7 +34,7 @@ package func connect(
             | Int32(SOCK_NONBLOCK.rawValue), 0)
     if descriptor < 0 { throw StreamError(errno, "socket") }
     let socket = Socket(descriptor: descriptor)
-    if !address.isUnix { socket.setNoDelay() }
+    if !address.isUnix { socket.setOptions() }
     let status = address.withPointer { address, length in
         Glibc.connect(descriptor, address, length)
     }

@@ -58,7 +58,7 @@ package final class Listener: Sendable {
             return nil
         }
         let socket = Socket(descriptor: accepted)
-        if !address.isUnix { socket.setNoDelay() }
+        if !address.isUnix { socket.setOptions() }
         return socket
     }
 }

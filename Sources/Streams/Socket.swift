@@ -25,11 +25,13 @@ package struct Socket: ~Copyable {
     deinit { close(descriptor) }
 
     /// Small messages go out at once: an acknowledgement that waits for data would cost 40 ms.
-    func setNoDelay() {
+    /// And the system finds out about a peer that has vanished while nothing is sent.
+    func setOptions() {
         var on: Int32 = 1
+        let size = socklen_t(MemoryLayout<Int32>.size)
         // Not a TCP socket, or already reset: nothing is lost.
-        _ = setsockopt(
-            descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
+        _ = setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, size)
+        _ = setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, size)
     }
 }
 
@@ -44,9 +46,10 @@ package func poll(
     if interest.contains(.readable) { events |= Int16(POLLIN) }
     if interest.contains(.writable) { events |= Int16(POLLOUT) }
     if interest.contains(.hungUp) { events |= Int16(linux_POLLRDHUP) }
-    // A negative descriptor is passed over (poll(2)).
+    // A negative descriptor is passed over (poll(2)). So is a socket of which nothing is wanted: a
+    // broken one would end the wait at once, every time.
     var set = (
-        pollfd(fd: descriptor, events: events, revents: 0),
+        pollfd(fd: events == 0 ? -1 : descriptor, events: events, revents: 0),
         pollfd(fd: doorbell?.descriptor ?? -1, events: Int16(POLLIN), revents: 0)
     )
     while true {

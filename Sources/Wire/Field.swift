@@ -1,0 +1,170 @@
+// The field lines of a head or of trailers: offsets into one copy of the bytes.
+//
+// Called by: RequestHead, ResponseHead, ChunkedDecoder; everybody who reads a field.
+// Hard: nothing is repaired here. What RFC 9112 lets a recipient read in two ways (a bare line
+// feed, a folded line, a space before the colon) is an error, since the next server on the way may
+// read it the other way (RFC 9112 §11.2, request smuggling).
+
+/// One field line; the ranges are offsets into `Fields.bytes`.
+package struct FieldLine: Sendable, Equatable {
+    package let id: FieldName
+    private let nameStart, nameEnd, valueStart, valueEnd: UInt32
+
+    init(id: FieldName, name: Range<Int>, value: Range<Int>) {
+        self.id = id
+        nameStart = UInt32(name.lowerBound)
+        nameEnd = UInt32(name.upperBound)
+        valueStart = UInt32(value.lowerBound)
+        valueEnd = UInt32(value.upperBound)
+    }
+
+    package var name: Range<Int> { Int(nameStart)..<Int(nameEnd) }
+
+    /// The value without the blanks round it.
+    package var value: Range<Int> { Int(valueStart)..<Int(valueEnd) }
+}
+
+/// Field lines in their order, with the bytes they point into.
+package struct Fields: Sendable {
+    /// The whole head, or the trailer section, as it came.
+    package let bytes: [UInt8]
+    package let lines: [FieldLine]
+    /// The known names that occur.
+    package let present: FieldSet
+
+    /// The value of the first line of that name.
+    package func value(_ id: FieldName) -> ArraySlice<UInt8>? {
+        guard present.contains(id), let line = lines.first(where: { $0.id == id }) else {
+            return nil
+        }
+        return bytes[line.value]
+    }
+
+    /// The value of the first line with that name, letter case aside, for names not in `FieldName`.
+    package func value(named name: String) -> ArraySlice<UInt8>? {
+        let span = bytes.span
+        for line in lines where span.equalsIgnoringCase(line.name, name.utf8.span) {
+            return bytes[line.value]
+        }
+        return nil
+    }
+
+    /// How many lines have that name.
+    package func count(_ id: FieldName) -> Int {
+        guard present.contains(id) else { return 0 }
+        var count = 0
+        for line in lines where line.id == id { count += 1 }
+        return count
+    }
+
+    /// Whether a comma-separated list over all lines of that name has `token`, letter case aside.
+    package func contains(_ id: FieldName, token: String) -> Bool {
+        guard present.contains(id) else { return false }
+        let span = bytes.span
+        for line in lines where line.id == id {
+            var list = ListElements(of: line.value)
+            while let element = list.next(in: span) {
+                if span.equalsIgnoringCase(element, token.utf8.span) { return true }
+            }
+        }
+        return false
+    }
+
+    /// Reads a trailer section: field lines and the empty line that ends them.
+    ///
+    /// - Throws: also where bytes follow the empty line, or where it is missing.
+    package static func parse(
+        _ buffer: [UInt8], _ range: Range<Int>, limits: HeadLimits = HeadLimits()
+    ) throws(HeadError) -> Fields {
+        guard range.count <= limits.maximumHeadBytes else { throw .headTooLarge }
+        return try Fields(copying: buffer, range, linesFrom: 0, limits: limits)
+    }
+
+    /// Copies `range` and reads the field lines that begin at the offset `start` in it.
+    init(
+        copying buffer: [UInt8], _ range: Range<Int>, linesFrom start: Int, limits: HeadLimits
+    ) throws(HeadError) {
+        let bytes = Array(buffer[range])
+        var lines: [FieldLine] = []
+        lines.reserveCapacity(min(limits.maximumFields, 16))
+        present = try Self.parseLines(
+            bytes.span, from: start, maximumFields: limits.maximumFields, into: &lines)
+        self.bytes = bytes
+        self.lines = lines
+    }
+
+    private static func parseLines(
+        _ bytes: Span<UInt8>, from start: Int, maximumFields: Int, into lines: inout [FieldLine]
+    ) throws(HeadError) -> FieldSet {
+        let end = bytes.count
+        var present = FieldSet()
+        var at = start
+        while true {
+            guard at &+ 2 <= end else { throw .malformed(.unfinished) }
+            if bytes[at] == 0x0D {
+                guard bytes[at &+ 1] == 0x0A else { throw .malformed(.bareCarriageReturn) }
+                guard at &+ 2 == end else { throw .malformed(.bytesAfterEnd) }
+                return present
+            }
+            let name = at
+            while at < end, bytes[at].isTokenCharacter { at &+= 1 }
+            guard at < end, bytes[at] == 0x3A, at > name else {
+                throw .malformed(.fieldName(bytes, name..<at))
+            }
+            let nameRange = name..<at
+            at &+= 1
+            while at < end, bytes[at].isBlank { at &+= 1 }
+            let value = at
+            at = bytes.indexOfControl(from: at, to: end)
+            try bytes.requireLineEnd(at: at)
+            var valueEnd = at
+            while valueEnd > value, bytes[valueEnd &- 1].isBlank { valueEnd &-= 1 }
+            at &+= 2
+
+            guard lines.count < maximumFields else { throw .tooManyFields }
+            let id = FieldName.find(in: bytes, nameRange)
+            present.insert(id)
+            lines.append(FieldLine(id: id, name: nameRange, value: value..<valueEnd))
+        }
+    }
+}
+
+extension Span<UInt8> {
+    /// Throws unless a carriage return and a line feed stand at `index`.
+    @inline(__always)
+    func requireLineEnd(at index: Int) throws(HeadError) {
+        guard index &+ 1 < count, self[index] == 0x0D, self[index &+ 1] == 0x0A else {
+            throw .malformed(.lineEnd(self, index))
+        }
+    }
+}
+
+/// The elements of a comma-separated list (RFC 9110 §5.6.1), empty ones left out.
+///
+/// Quoted strings are not understood: no list read here may hold one.
+struct ListElements {
+    private var rest: Range<Int>
+
+    init(of range: Range<Int>) { rest = range }
+
+    mutating func next(in bytes: Span<UInt8>) -> Range<Int>? {
+        while !rest.isEmpty {
+            var end = rest.lowerBound
+            while end < rest.upperBound, bytes[end] != 0x2C { end &+= 1 }
+            let element = bytes.trimmingBlanks(rest.lowerBound..<end)
+            rest = min(end &+ 1, rest.upperBound)..<rest.upperBound
+            if !element.isEmpty { return element }
+        }
+        return nil
+    }
+}
+
+extension Span<UInt8> {
+    func trimmingBlanks(_ range: Range<Int>) -> Range<Int> {
+        var start = range.lowerBound
+        var end = range.upperBound
+        while start < end, self[start].isBlank { start &+= 1 }
+        while end > start, self[end &- 1].isBlank { end &-= 1 }
+        return start..<end
+    }
+}
