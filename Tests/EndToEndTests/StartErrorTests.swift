@@ -184,16 +184,35 @@ struct StartErrorTests {
         }
     }
 
-    @Test func `a key file of the agent that is not there is named`() throws {
+    @Test func `a key file of the agent that can't be read is named`() throws {
         try stage { stage in
-            let absent = stage.path("absent.key")
+            for path in [stage.path("absent.key"), stage.directory] {
+                try expectOneLine(
+                    stage.run(
+                        Built.agent,
+                        [
+                            "--remote", "ws://127.0.0.1:1/mirror", "--apikey-file", path,
+                            "--name", "prom", "--local", "9090",
+                        ]), .code(64), ["magicmirror: ", "--apikey-file", path])
+                let file = try stage.write(
+                    "agent.conf",
+                    "remote = ws://127.0.0.1:1/mirror\napikey-file = \(path)\n"
+                        + "[mirror prom]\nlocal = 9090\n")
+                try expectOneLine(
+                    stage.run(Built.agent, ["--config", file]), .code(78), ["\(file):2: ", path])
+            }
+        }
+    }
+
+    @Test func `an empty key file of the agent is named`() throws {
+        try stage { stage in
+            let empty = try stage.write("agent.key", "\n")
+            let file = try stage.write(
+                "agent.conf",
+                "remote = ws://127.0.0.1:1/mirror\napikey-file = \(empty)\n"
+                    + "[mirror prom]\nlocal = 9090\n")
             try expectOneLine(
-                stage.run(
-                    Built.agent,
-                    [
-                        "--remote", "ws://127.0.0.1:1/mirror", "--apikey-file", absent, "--name",
-                        "prom", "--local", "http://127.0.0.1:2",
-                    ]), .code(78), [absent])
+                stage.run(Built.agent, ["--config", file]), .code(78), [empty, "empty"])
         }
     }
 
