@@ -22,6 +22,15 @@ extern int pthread_setname_np(pthread_t thread, const char *name);
 extern int pthread_cond_clockwait(pthread_cond_t *condition, pthread_mutex_t *mutex,
                                   clockid_t clock, const struct timespec *deadline);
 
+// getopt_long(3) keeps its place in globals, which Swift does not let one name.
+static inline void linux_getopt_restart(void) {
+    opterr = 0;
+    optind = 0;
+}
+static inline int linux_optind(void) { return optind; }
+static inline int linux_optopt(void) { return optopt; }
+static inline const char *linux_optarg(void) { return optarg; }
+
 // poll(2): the peer has closed or shut down its writing half. linux/poll.h, the same on every
 // architecture that Swift runs on.
 static const short linux_POLLRDHUP = 0x2000;

@@ -31,15 +31,18 @@ static inline long shim_SSL_set_tlsext_host_name(SSL *ssl, const char *name) {
 }
 static inline EVP_PKEY *shim_EVP_EC_gen(const char *curve) { return EVP_EC_gen(curve); }
 static inline ASN1_TIME *shim_X509_getm_notBefore(X509 *x) { return X509_getm_notBefore(x); }
-static inline long shim_BIO_get_mem_data(BIO *bio, char **data) {
-    return BIO_get_mem_data(bio, data);
+static inline ASN1_TIME *shim_X509_getm_notAfter(X509 *x) { return X509_getm_notAfter(x); }
+static inline void shim_SSL_CTX_set_read_ahead(SSL_CTX *ctx, int on) {
+    SSL_CTX_set_read_ahead(ctx, on);
 }
-static inline int shim_BIO_reset(BIO *bio) { return BIO_reset(bio); }
+static inline int shim_ERR_is_unexpected_eof(unsigned long code) {
+    return ERR_GET_LIB(code) == ERR_LIB_SSL
+           && ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+}
 
 static const uint64_t shim_SSL_OP_NO_RENEGOTIATION = SSL_OP_NO_RENEGOTIATION;
 static const uint64_t shim_SSL_OP_NO_COMPRESSION = SSL_OP_NO_COMPRESSION;
 static const uint64_t shim_SSL_OP_CIPHER_SERVER_PREFERENCE = SSL_OP_CIPHER_SERVER_PREFERENCE;
 static const uint64_t shim_SSL_OP_PRIORITIZE_CHACHA = SSL_OP_PRIORITIZE_CHACHA;
-static const uint64_t shim_SSL_OP_IGNORE_UNEXPECTED_EOF = SSL_OP_IGNORE_UNEXPECTED_EOF;
 
 #endif

@@ -27,6 +27,8 @@ package struct Deadline: Sendable, Comparable {
 
     package static func after(seconds: Int) -> Deadline { now + seconds * 1_000_000_000 }
 
+    package static func after(_ timeout: Duration) -> Deadline { now + timeout.nanoseconds }
+
     package static func after(milliseconds: Int) -> Deadline { now + milliseconds * 1_000_000 }
 
     /// The deadline moved by a number of nanoseconds; never beyond `distantFuture`.
@@ -52,6 +54,15 @@ package struct Deadline: Sendable, Comparable {
     /// The same point for pthread_cond_clockwait(3).
     var timespecValue: timespec {
         timespec(tv_sec: nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000)
+    }
+}
+
+extension Duration {
+    /// Whole nanoseconds; a length beyond 292 years is that long.
+    package var nanoseconds: Int {
+        let (seconds, rest) = components
+        let (whole, overflow) = Int(seconds).multipliedReportingOverflow(by: 1_000_000_000)
+        return overflow ? Int.max / 2 : whole + Int(rest / 1_000_000_000)
     }
 }
 

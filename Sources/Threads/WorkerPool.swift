@@ -7,18 +7,23 @@ package final class WorkerPool<Job: Sendable>: Sendable {
 
     /// Starts `workers` threads called `NAME-1`… that run `body` for each job, one at a time.
     ///
+    /// Each worker has a doorbell of its own, for jobs that must wait on a socket and on another
+    /// thread at once. It may still be rung from the job before: look again, then wait again.
+    ///
     /// - Parameter capacity: how many jobs may wait.
     package init(
-        name: String, workers: Int, capacity: Int, _ body: @escaping @Sendable (Job) -> Void
-    ) throws(ThreadError) {
+        name: String, workers: Int, capacity: Int,
+        _ body: @escaping @Sendable (Job, Doorbell) -> Void
+    ) throws {
         self.workers = workers
         let queue = BlockingQueue<Job>(capacity: capacity)
         self.queue = queue
         for number in 1...workers {
+            let doorbell = try Doorbell()
             try Thread.start(name: "\(name)-\(number)") {
                 while true {
                     if let job = queue.take(until: .distantFuture) {
-                        body(job)
+                        body(job, doorbell)
                     } else if queue.isClosed {
                         return
                     }

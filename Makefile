@@ -1,0 +1,72 @@
+# Builds, shows, checks, measures and installs magicmirror.
+#
+#   make                the three programs, optimised, in .build/release
+#   make demo           a Prometheus asked through relay and agent; KEEP=1 leaves it running
+#   make check          every test and lint; or one group: check-lint, -unit, -tsan, -e2e, -demo
+#   make format         lays out the sources as the lint wants them
+#   make bench          speed against nginx; or two builds against each other: A=dir B=dir
+#   make install        under $(DESTDIR)$(prefix)
+#
+# Needs Swift 6.2 or newer on the PATH; `demo`, `check` and `bench` install the rest with apt.
+
+SWIFT ?= swift
+prefix ?= /usr/local
+INSTALL ?= install
+
+# The Swift runtime is linked in, so that the programs need OpenSSL and the C runtime only.
+release = -c release --static-swift-stdlib --disable-local-rpath -Xlinker -z -Xlinker now
+programs = .build/release
+
+needs_build = libssl-dev pkg-config
+needs_demo = $(needs_build) ca-certificates curl prometheus
+needs_check = $(needs_demo) git gzip mandoc nginx-light openssl python3
+needs_bench = $(needs_build) nginx-light openssl python3 wrk
+
+export SWIFT
+
+all: build
+
+build:
+	$(SWIFT) build $(release)
+
+demo:
+	@Tests/Checks/install-needs $(needs_demo)
+	@$(MAKE) --no-print-directory build
+	@KEEP='$(KEEP)' Tests/Checks/demo $(programs)
+
+check:
+	@Tests/Checks/install-needs $(needs_check)
+	@Tests/Checks/run lint unit tsan e2e demo
+
+check-lint check-unit check-tsan check-e2e check-demo:
+	@Tests/Checks/install-needs $(needs_check)
+	@Tests/Checks/run $(@:check-%=%)
+
+format:
+	$(SWIFT) format --in-place --recursive Sources Tests Package.swift
+
+bench:
+	@Tests/Checks/install-needs $(needs_bench)
+ifndef A
+	@$(MAKE) --no-print-directory build
+endif
+	@Tests/Benchmarks/bench $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	    $(or $(A),$(programs)) $(B)
+
+install:
+	$(INSTALL) -d $(DESTDIR)$(prefix)/bin $(DESTDIR)$(prefix)/sbin
+	$(INSTALL) -s $(programs)/magicmirror $(DESTDIR)$(prefix)/bin
+	$(INSTALL) -s $(programs)/magicmirrord $(programs)/magicmirrorctl $(DESTDIR)$(prefix)/sbin
+	for page in man/*.[1-8]; do \
+	    directory=$(DESTDIR)$(prefix)/share/man/man$${page##*.}; \
+	    $(INSTALL) -d $$directory && $(INSTALL) -m 644 $$page $$directory || exit 1; \
+	done
+	$(INSTALL) -d $(DESTDIR)$(prefix)/share/doc/magicmirror/examples
+	$(INSTALL) -m 644 packaging/examples/*.conf $(DESTDIR)$(prefix)/share/doc/magicmirror/examples
+	$(INSTALL) -m 644 README.md NEWS.md SECURITY.md $(DESTDIR)$(prefix)/share/doc/magicmirror
+
+clean:
+	rm -rf .build
+
+.PHONY: all build demo check check-lint check-unit check-tsan check-e2e check-demo format \
+    bench install clean

@@ -1,0 +1,58 @@
+// Every limit of the agent, with its default, its bounds and its key in agent.conf(5).
+//
+// Called by: AgentConfiguration. The rest of the agent reads the values.
+
+import Program
+
+/// How much, how many and how long.
+package struct AgentLimits: Sendable, Equatable {
+    /// Threads that ask the origins, and so the exchanges in flight at once, for each mirror.
+    package var workers = 128
+    /// For a connection to a relay or an origin, TLS and proxy included.
+    package var connectTimeout = Duration.seconds(10)
+    /// From the end of a request to the head of the origin's answer.
+    package var responseTimeout = Duration.seconds(120)
+    /// How long a connection to the origin is kept without a request.
+    package var idleTimeout = Duration.seconds(60)
+    package var heartbeatInterval = Duration.seconds(15)
+    package var heartbeatTimeout = Duration.seconds(10)
+    /// Before the first attempt to connect again. It doubles with each failure, with full jitter.
+    package var reconnectDelay = Duration.milliseconds(500)
+    package var maximumReconnectDelay = Duration.seconds(30)
+    /// How long exchanges may run on after SIGTERM.
+    package var drainTimeout = Duration.seconds(30)
+
+    package init() {}
+
+    static let settings: [Setting] = [
+        Setting("workers", "NUMBER", "exchanges at once, for each mirror (128)", in: .key),
+        Setting("connect-timeout", "TIME", "to connect to relay or origin (10s)", in: .key),
+        Setting("response-timeout", "TIME", "for the head of an answer (120s)", in: .key),
+        Setting("idle-timeout", "TIME", "for a connection to the origin (60s)", in: .key),
+        Setting("heartbeat-interval", "TIME", "between pings to the relay (15s)", in: .key),
+        Setting("heartbeat-timeout", "TIME", "for the answer to a ping (10s)", in: .key),
+        Setting("reconnect-delay", "TIME", "before connecting again (500ms)", in: .key),
+        Setting("maximum-reconnect-delay", "TIME", "after many failures (30s)", in: .key),
+        Setting("drain-timeout", "TIME", "to finish after SIGTERM (30s)", in: .key),
+    ]
+
+    /// The defaults, but for what `values` sets.
+    init(_ values: SettingValues) throws(StartError) {
+        let (second, hour) = (Duration.seconds(1), Duration.seconds(3600))
+        let moment = Duration.milliseconds(1)...hour
+        workers = try values.integer("workers", default: workers, 1...16_384)
+        connectTimeout = try values.duration("connect-timeout", default: connectTimeout, moment)
+        responseTimeout = try values.duration(
+            "response-timeout", default: responseTimeout, Duration.milliseconds(1)...hour * 24)
+        idleTimeout = try values.duration("idle-timeout", default: idleTimeout, .zero...hour)
+        heartbeatInterval = try values.duration(
+            "heartbeat-interval", default: heartbeatInterval, second...hour)
+        heartbeatTimeout = try values.duration(
+            "heartbeat-timeout", default: heartbeatTimeout, second...hour)
+        reconnectDelay = try values.duration("reconnect-delay", default: reconnectDelay, moment)
+        maximumReconnectDelay = try values.duration(
+            "maximum-reconnect-delay", default: max(maximumReconnectDelay, reconnectDelay),
+            reconnectDelay...hour)
+        drainTimeout = try values.duration("drain-timeout", default: drainTimeout, .zero...hour)
+    }
+}

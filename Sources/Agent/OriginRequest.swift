@@ -1,0 +1,57 @@
+// The head of a request as the origin gets it.
+//
+// Called by: OriginExchange, for each request.
+// Waits for: nothing.
+
+import Connections
+import Wire
+
+/// A request that came through a session, ready to be sent to its origin.
+struct OriginRequest {
+    let head: RequestHead
+    /// The head to send.
+    let bytes: [UInt8]
+    /// The body is sent in chunks: its length is not known.
+    let isChunked: Bool
+    /// It may be sent again on another connection where the first was closed before it answered
+    /// (RFC 9110 §9.2.2): the method is idempotent and there is no body.
+    let isRepeatable: Bool
+    let methodIsHead: Bool
+
+    /// - Parameter ends: the request has no body.
+    init(_ head: RequestHead, ends: Bool, mirror: Mirror) throws(HeadError) {
+        self.head = head
+        let framing = try head.framing()
+        isChunked = !ends && framing == .none
+        methodIsHead = head.methodIs("HEAD")
+        isRepeatable =
+            ends
+            && (methodIsHead || head.methodIs("GET") || head.methodIs("OPTIONS")
+                || head.methodIs("PUT") || head.methodIs("DELETE") || head.methodIs("TRACE"))
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(head.bytes.count + 128)
+        let target = mirror.prefix.isEmpty || head.form == .asterisk
+            ? head.bytes[head.target] : (mirror.prefix + head.bytes[head.target])[...]
+        HeadWriter.requestLine(method: head.bytes[head.method], target: target, to: &bytes)
+        var dropped: FieldSet = [.trailer]
+        if let host = mirror.host {
+            dropped.insert(.host)
+            HeadWriter.field("Host", host, to: &bytes)
+        }
+        head.fields.appendEndToEnd(to: &bytes, dropping: dropped)
+        if isChunked { HeadWriter.field("Transfer-Encoding", text: "chunked", to: &bytes) }
+        HeadWriter.end(to: &bytes)
+        self.bytes = bytes
+    }
+}
+
+/// What the agent's workers need of a mirror. Thread-safe: all of it is set once.
+struct Mirror: Sendable {
+    let name: MirrorName
+    let origin: Origin
+    /// Before the path of each request.
+    let prefix: [UInt8]
+    /// The Host field for the origin; nil keeps the client's.
+    let host: [UInt8]?
+    let policy: Policy
+}

@@ -1,0 +1,288 @@
+// One request and its response on a session, where a worker and the session's owner meet.
+//
+// Called by: one worker, which sends its direction and takes what arrives; the owner thread, which
+// delivers. Both roles are alike: on the relay the worker sends the request, on the agent the
+// response.
+// Waits for: the worker waits for arrivals and credit on the exchange's condition, or in poll(2) on
+// a socket of its own beside the exchange's doorbell. The owner waits for nothing here.
+// Hard: credit. What arrives is bounded by what this side has granted, so the owner never waits
+// for a slow worker; what is sent is bounded by what the peer has granted, so the worker does.
+
+import Connections
+import Synchronization
+import Threads
+import Wire
+
+/// An exchange. Thread-safe: all state is in one monitor; the id is atomic.
+package final class Exchange: Sendable {
+    fileprivate struct State: Sendable {
+        var arrived = RingBuffer<Arriving>()
+        /// Nothing more arrives: the peer has ended its direction, or the exchange was cut.
+        var peerEnded = false
+        /// What the peer may still send, and what the worker has taken but not yet granted anew.
+        var receiveCredit: Int
+        var taken = 0
+        var sendCredit: Int
+        /// This side's direction has ended.
+        var ended = false
+        var resetSent = false
+        var cut: Reset?
+        /// Where the worker waits.
+        var waiter = Waiter.none
+    }
+
+    fileprivate enum Waiter: Sendable { case none, condition, doorbell(Doorbell) }
+
+    private let state: Monitor<State>
+    private let queue: MessageQueue
+    private let window: Int
+    private let identifier = Atomic<UInt32>(0)
+
+    /// - Parameters:
+    ///   - window: bytes that this side lets the peer send ahead of the worker.
+    ///   - credit: bytes that the peer lets this side send ahead of its worker.
+    init(queue: MessageQueue, window: Int, credit: Int) {
+        self.queue = queue
+        self.window = window
+        state = Monitor(State(receiveCredit: window, sendCredit: credit))
+    }
+
+    /// The id in the session; 0 until the owner has sent the request.
+    package var id: UInt32 { identifier.load(ordering: .relaxed) }
+
+    /// By the owner only.
+    func setID(_ id: UInt32) { identifier.store(id, ordering: .relaxed) }
+
+    // MARK: - Sending (the worker)
+
+    /// Sends a head; `ends` where no body follows. Does not block.
+    ///
+    /// - Returns: false where the exchange or its session has ended.
+    @discardableResult
+    package func send(head: Piece, ends: Bool, as type: MessageType) -> Bool {
+        if ends, !end() { return false }
+        return queue.putUrgent(
+            OutgoingMessage(
+                exchange: self, type: type, endsDirection: ends, content: .piece(head)))
+    }
+
+    /// How many body bytes may be sent now, up to `limit`, taken from the credit.
+    package func takeCredit(upTo limit: Int) -> Int {
+        state.withLock { state in
+            if state.cut != nil || state.ended { return 0 }
+            let granted = min(limit, state.sendCredit)
+            state.sendCredit -= granted
+            return granted
+        }
+    }
+
+    /// Gives credit back that was taken and not used.
+    package func returnCredit(_ count: Int) {
+        if count > 0 { state.withLock { $0.sendCredit += count } }
+    }
+
+    /// Sends body bytes for which credit was taken. Blocks while the session's queue is full.
+    ///
+    /// - Returns: false where the session did not move until `deadline`, or has ended.
+    package func send(body piece: Piece, ends: Bool, until deadline: Deadline) -> Bool {
+        if ends, !end() { return false }
+        return queue.put(
+            OutgoingMessage(
+                exchange: self, type: .data, endsDirection: ends, content: .piece(piece)),
+            until: deadline)
+    }
+
+    /// Sends trailers, which end this side's direction. Does not block.
+    package func send(trailers: Piece) {
+        if !end() { return }
+        queue.putUrgent(
+            OutgoingMessage(
+                exchange: self, type: .trailers, endsDirection: true, content: .piece(trailers)))
+    }
+
+    /// Cuts the exchange in both directions: nothing more is sent, nothing more is taken.
+    ///
+    /// A second call does nothing.
+    package func reset(_ code: ResetCode, _ reason: String = "") {
+        let send = state.withLock { state in
+            let isFirst = !state.resetSent && !(state.ended && state.peerEnded)
+            state.resetSent = true
+            state.ended = true
+            state.arrived.removeAll()
+            return isFirst
+        }
+        if send {
+            queue.putUrgent(
+                OutgoingMessage(
+                    exchange: self, type: .reset, endsDirection: true,
+                    content: .reset(Reset(code, reason: reason))))
+        }
+    }
+
+    /// Ends this side's direction in any case; the worker's last word. Where it has not ended
+    /// already, the peer is told to stop (`none`: the answer is complete, or the peer cut it).
+    package func finish() {
+        let isOpen = state.withLock { !$0.ended || !$0.peerEnded }
+        if isOpen { reset(.none) }
+    }
+
+    /// - Returns: whether this side's direction was still open.
+    private func end() -> Bool {
+        state.withLock { state in
+            if state.ended { return false }
+            state.ended = true
+            return true
+        }
+    }
+
+    // MARK: - Taking (the worker)
+
+    /// The next arrival, if there is one now. Body bytes taken are granted to the peer anew.
+    package func take() -> Arriving? {
+        let (arrival, grant) = state.withLock { $0.take(window: window) }
+        grantCredit(grant)
+        return arrival
+    }
+
+    /// Blocks until something arrives, or `deadline` passes.
+    package func take(until deadline: Deadline) -> Arriving? {
+        let found = state.wait(until: deadline) { state -> (Arriving?, Int)? in
+            let (arrival, grant) = state.take(window: self.window)
+            if arrival == nil {
+                state.waiter = .condition
+                return nil
+            }
+            state.waiter = .none
+            return (arrival, grant)
+        }
+        guard let (arrival, grant) = found else { return nil }
+        grantCredit(grant)
+        return arrival
+    }
+
+    /// How the exchange was cut by the other side or with its session, if it was; what arrived
+    /// before may still be there to take.
+    package var cut: Reset? { state.withLock { $0.cut } }
+
+    /// Blocks until there is credit to send, or something has arrived, or `deadline` passes.
+    package func waitForCredit(until deadline: Deadline) {
+        _ = state.wait(until: deadline) { state -> Bool? in
+            if state.sendCredit > 0 || state.hasArrival {
+                state.waiter = .none
+                return true
+            }
+            state.waiter = .condition
+            return nil
+        }
+    }
+
+    /// Whether body bytes may be sent now.
+    package var hasCredit: Bool { state.withLock { $0.sendCredit > 0 } }
+
+    /// Makes arrivals and credit ring `doorbell`, for a worker that is about to poll.
+    ///
+    /// - Returns: false where what is wanted is there already, or the exchange was cut.
+    package func willPoll(
+        _ doorbell: Doorbell, wantsCredit: Bool, wantsArrivals: Bool
+    ) -> Bool {
+        state.withLock { state in
+            if state.cut != nil || (wantsArrivals && state.hasArrival)
+                || (wantsCredit && state.sendCredit > 0)
+            {
+                return false
+            }
+            state.waiter = .doorbell(doorbell)
+            return true
+        }
+    }
+
+    /// The worker has left poll.
+    package func didPoll() { state.withLock { $0.waiter = .none } }
+
+    private func grantCredit(_ grant: Int) {
+        if grant > 0 {
+            queue.putUrgent(
+                OutgoingMessage(
+                    exchange: self, type: .credit, endsDirection: false, content: .credit(grant)))
+        }
+    }
+
+    // MARK: - Delivering (the owner)
+
+    /// What the owner does after a delivery, once it has read all that was there.
+    enum Wake: Sendable { case nobody, waiting, doorbell(Doorbell) }
+
+    /// Puts an arrival at the end of what waits.
+    ///
+    /// - Returns: nil where the peer has sent more body bytes than it was granted.
+    func deliver(_ arrival: Arriving) -> Wake? {
+        state.withLock { state -> Wake? in
+            switch arrival {
+            case .body(let piece, let ends):
+                if piece.count > state.receiveCredit { return nil }
+                state.receiveCredit -= piece.count
+                if ends { state.peerEnded = true }
+            case .head(_, let ends): if ends { state.peerEnded = true }
+            case .trailers: state.peerEnded = true
+            case .reset(let reset):
+                state.cut = reset
+                // A complete answer is there already: the reset only stops this side's sending.
+                if state.peerEnded { return state.wake() }
+                state.peerEnded = true
+            }
+            // After our own reset the peer's rest has no taker.
+            if state.resetSent { return .nobody }
+            state.arrived.append(arrival)
+            return state.wake()
+        }
+    }
+
+    /// Adds to what may be sent.
+    ///
+    /// - Returns: nil where the sum goes beyond what the protocol allows.
+    func addCredit(_ credit: Int) -> Wake? {
+        state.withLock { state -> Wake? in
+            if credit > Int(Int32.max) - state.sendCredit { return nil }
+            state.sendCredit += credit
+            return state.wake()
+        }
+    }
+
+    /// The request had no body: nothing more arrives, except a reset.
+    func peerSendsNothing() { state.withLock { $0.peerEnded = true } }
+
+    func wake(_ wake: Wake) {
+        switch wake {
+        case .nobody: break
+        case .waiting: state.signal()
+        case .doorbell(let doorbell): doorbell.ring()
+        }
+    }
+}
+
+extension Exchange.State {
+    fileprivate var hasArrival: Bool { !arrived.isEmpty }
+
+    /// - Returns: the first arrival, and how much credit to grant the peer now.
+    fileprivate mutating func take(window: Int) -> (Arriving?, Int) {
+        guard let arrival = arrived.popFirst() else { return (nil, 0) }
+        if case .body(let piece, _) = arrival { taken += piece.count }
+        // In halves of the window, so that credit costs one small message for many large ones;
+        // none once the peer has ended.
+        if peerEnded || taken * 2 < window { return (arrival, 0) }
+        let grant = taken
+        receiveCredit += grant
+        taken = 0
+        return (arrival, grant)
+    }
+
+    /// Who is to be woken. Once: the waiter says anew when it waits again.
+    fileprivate mutating func wake() -> Exchange.Wake {
+        defer { waiter = .none }
+        switch waiter {
+        case .none: return .nobody
+        case .condition: return .waiting
+        case .doorbell(let doorbell): return .doorbell(doorbell)
+        }
+    }
+}

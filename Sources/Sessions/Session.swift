@@ -1,0 +1,430 @@
+// The thread that owns one agent's WebSocket, at either end, from the upgrade to the close.
+//
+// Called by: the relay's AgentEndpoint and the agent's RelaySession, each on a thread of its own.
+// Waits for: the socket or the queue's doorbell, at most until the next heartbeat is due.
+// Never waits for a consumer (credit bounds what can arrive), nor in a write (output collects
+// until the socket takes it): two peers that both write can't block each other.
+// Hard: TLS may hold bytes that poll(2) cannot see, so `wait` of the stream looks there first; and
+// reading is bounded in each turn, or a peer that sends without end would starve our writes.
+
+import Connections
+import Streams
+import Threads
+import Wire
+
+package struct SessionLimits: Sendable {
+    package let heartbeatInterval: Duration
+    package let heartbeatTimeout: Duration
+    /// For the peer's SETTINGS.
+    package let settingsTimeout = Duration.seconds(10)
+
+    package init(heartbeatInterval: Duration, heartbeatTimeout: Duration) {
+        self.heartbeatInterval = heartbeatInterval
+        self.heartbeatTimeout = heartbeatTimeout
+    }
+}
+
+/// What a session tells whoever runs it, on its owner thread. None of it may block.
+package protocol SessionObserver {
+    /// The peer's SETTINGS have come: exchanges can be opened.
+    func sessionStands(_ handle: SessionHandle)
+    /// The agent's end: a request has come.
+    func requestArrived(_ exchange: Exchange, head: Piece, ends: Bool)
+    /// Both sides have ended an exchange: its place is free.
+    func exchangeIsOver()
+    /// The peer takes no new exchanges.
+    func peerDrains()
+}
+
+/// A session. Not Sendable: its owner thread makes it and runs it.
+package final class Session<Observer: SessionObserver> {
+    package enum Role { case relay, agent }
+
+    private struct Entry {
+        let exchange: Exchange
+        var ended = false
+        var peerEnded: Bool
+    }
+
+    private let stream: ByteStream
+    private var reader: WebSocketReader
+    private var writer: WebSocketWriter
+    private let role: Role
+    private let settings: Settings
+    private let limits: SessionLimits
+    private let observer: Observer
+
+    private let queue: MessageQueue
+    private var batch = RingBuffer<OutgoingMessage>()
+    private var exchanges: [UInt32: Entry] = [:]
+    private var lastID: UInt32 = 0
+    private var peer: Settings?
+    private var isDraining = false
+    private var peerIsDraining = false
+    private var wakes: [(Exchange, Exchange.Wake)] = []
+
+    private var nextHeartbeat: Deadline
+    private var answerDeadline = Deadline.distantFuture
+
+    /// Bytes read, and bytes encrypted but unsent, in one turn of the loop.
+    private static var maximumReadPerTurn: Int { 256 * 1024 }
+    private static var maximumUnsent: Int { 128 * 1024 }
+
+    /// - Parameter input: bytes that came with the upgrade's head.
+    package init(
+        _ stream: sending ByteStream, _ input: InputBuffer, role: Role, settings: Settings,
+        limits: SessionLimits, observer: Observer
+    ) throws(DoorbellError) {
+        self.stream = stream
+        self.role = role
+        self.settings = settings
+        self.limits = limits
+        self.observer = observer
+        // The WebSocket's client masks (RFC 6455 §5.3): that is the agent.
+        reader = WebSocketReader(
+            input, expectsMask: role == .relay,
+            maximumPayload: MessageHeader.length + MessageHeader.maximumPayload)
+        writer = WebSocketWriter(masks: role == .agent)
+        queue = try MessageQueue()
+        nextHeartbeat = .after(limits.heartbeatInterval)
+    }
+
+    /// Runs the session to its end. Blocks as long as it lives.
+    ///
+    /// Every exchange that still runs is cut; the connection is closed.
+    package func run() -> SessionEnd {
+        let end: SessionEnd
+        do {
+            var payload: [UInt8] = []
+            settings.append(to: &payload)
+            try send(.settings, Piece(payload))
+            end = try loop()
+        } catch {
+            end = error
+        }
+        close(end)
+        return end
+    }
+
+    /// Stages a message that belongs to the session itself.
+    private func send(_ type: MessageType, _ payload: Piece) throws(SessionEnd) {
+        var payload = payload
+        do {
+            try writer.append(MessageHeader(type, exchange: 0), &payload, to: stream)
+        } catch {
+            throw .lost(error.description)
+        }
+    }
+
+    private func loop() throws(SessionEnd) -> SessionEnd {
+        let settingsDeadline = Deadline.after(limits.settingsTimeout)
+        while true {
+            if let end = try write() { return end }
+            try read()
+            if let end = try write() { return end }
+            if isDrained { return .stopped }
+            if peer == nil, settingsDeadline.hasPassed { return .silent }
+            if try heartbeat() { return .silent }
+            guard queue.prepareToSleep() else { continue }
+            let deadline = min(nextHeartbeat, answerDeadline)
+            let ready = stream.wait(
+                for: stream.unsent > 0 ? [.readable, .writable] : .readable,
+                doorbell: queue.doorbell,
+                until: peer == nil ? min(deadline, settingsDeadline) : deadline)
+            queue.awake()
+            if ready.contains(.rung) { queue.doorbell.clear() }
+        }
+    }
+
+    /// The relay closes once everything has finished: only it knows that it opens nothing more.
+    private var isDrained: Bool {
+        role == .relay && (isDraining || peerIsDraining) && exchanges.isEmpty && batch.isEmpty
+            && queue.closeIfEmpty()
+    }
+
+    // MARK: - Writing
+
+    /// Frames, encrypts and sends what is queued, as far as the socket takes it.
+    ///
+    /// - Returns: an end that was ordered.
+    private func write() throws(SessionEnd) -> SessionEnd? {
+        do {
+            while try stream.send() {
+                if batch.isEmpty {
+                    switch queue.takeAll(into: &batch) {
+                    case .drain: try startDrain()
+                    case .close(let end): return end
+                    case nil: break
+                    }
+                }
+                while stream.unsent + writer.staged < Session.maximumUnsent,
+                    var message = batch.popFirst()
+                {
+                    try encode(&message)
+                }
+                try writer.flush(to: stream)
+                if stream.unsent == 0 { return nil }
+            }
+            // Only answers to pings add to what the socket does not take.
+            if stream.unsent > 4 * Session.maximumUnsent {
+                throw SessionEnd.protocolError("more pings than answers can be sent")
+            }
+            return nil
+        } catch let error as StreamError {
+            throw .lost(error.description)
+        } catch let end as SessionEnd {
+            throw end
+        } catch {
+            throw .lost("\(error)")
+        }
+    }
+
+    private func encode(_ message: inout OutgoingMessage) throws(SessionEnd) {
+        let exchange = message.exchange
+        if message.type == .request {
+            lastID += 1
+            exchange.setID(lastID)
+            exchanges[lastID] = Entry(exchange: exchange, peerEnded: false)
+            // Ids are never used twice: before they run out the session makes place for a new one.
+            if lastID == UInt32.max - 1 { try startDrain() }
+        }
+        let id = exchange.id
+        // An exchange that is over has nothing more to say; credit for it may still be queued.
+        guard exchanges[id] != nil else { return }
+        let header = MessageHeader(
+            message.type, isEnd: message.endsDirection && message.type != .reset, exchange: id)
+        do {
+            switch message.content {
+            case .piece(var piece):
+                // The message must not hold the piece too, or framing it in place would copy it.
+                message.content = .credit(0)
+                try writer.append(header, &piece, to: stream)
+            case .credit(let credit):
+                var piece = Piece(capacity: 4)
+                Credit.append(UInt32(credit), to: &piece.bytes)
+                try writer.append(header, &piece, to: stream)
+            case .reset(let reset):
+                var piece = Piece(capacity: 64)
+                reset.append(to: &piece.bytes)
+                try writer.append(header, &piece, to: stream)
+            }
+        } catch {
+            throw .lost(error.description)
+        }
+        if message.endsDirection { endDirection(id, ours: true) }
+    }
+
+    private func endDirection(_ id: UInt32, ours: Bool) {
+        guard var entry = exchanges[id] else { return }
+        if ours { entry.ended = true } else { entry.peerEnded = true }
+        if entry.ended && entry.peerEnded {
+            exchanges[id] = nil
+            observer.exchangeIsOver()
+        } else {
+            exchanges[id] = entry
+        }
+    }
+
+    private func startDrain() throws(SessionEnd) {
+        if isDraining { return }
+        isDraining = true
+        try send(.drain, Piece(capacity: 0))
+    }
+
+    // MARK: - Reading
+
+    private func read() throws(SessionEnd) {
+        var taken = 0
+        defer { wakeWorkers() }
+        do {
+            while taken < Session.maximumReadPerTurn {
+                switch try reader.fill(from: stream) {
+                case .bytes(let count): taken += count
+                case .nothing: return
+                case .end: throw SessionEnd.lost("closed without a close frame")
+                }
+                answerDeadline = .distantFuture
+                while let event = try reader.next() { try receive(event) }
+                if !stream.hasBuffered { return }
+            }
+        } catch let error as WebSocketError {
+            switch error {
+            case .stream(let error): throw .lost(error.description)
+            case .protocolError(_, let reason): throw .protocolError(reason)
+            }
+        } catch let end as SessionEnd {
+            throw end
+        } catch {
+            throw .lost("\(error)")
+        }
+    }
+
+    /// After all that was there has been delivered: a worker wakes once for a head and its body.
+    private func wakeWorkers() {
+        for (exchange, wake) in wakes { exchange.wake(wake) }
+        wakes.removeAll(keepingCapacity: true)
+    }
+
+    private func receive(_ event: WebSocketEvent) throws(SessionEnd) {
+        switch event {
+        case .ping(let payload): writer.append(.pong, payload)
+        case .pong: break
+        case .close(let payload):
+            throw .closedByPeer(code: payload.code ?? 1005, reason: payload.reason)
+        case .message(let piece):
+            guard
+                let header = MessageHeader.parse(
+                    piece.bytes, WebSocketReader.payloadStart..<Piece.headroom)
+            else { throw .protocolError("message shorter than its header") }
+            try receive(header, piece)
+        }
+    }
+
+    private func receive(_ header: MessageHeader, _ piece: Piece) throws(SessionEnd) {
+        if header.hasUnknownFlags { throw .protocolError("unknown flags \(header.flags)") }
+        // Unknown types are from a newer version, and not for us.
+        guard let type = MessageType(rawValue: header.type) else { return }
+        if peer == nil, type != .settings { throw .protocolError("a message before SETTINGS") }
+        let ends = header.isEnd
+        switch type {
+        case .settings: try receiveSettings(piece)
+        case .drain:
+            peerIsDraining = true
+            observer.peerDrains()
+        case .request: try receiveRequest(header.exchange, piece, ends: ends)
+        case .response, .data, .trailers, .credit, .reset:
+            try receive(type, header.exchange, piece, ends: ends)
+        }
+    }
+
+    private func receiveSettings(_ piece: Piece) throws(SessionEnd) {
+        // Later ones could only change what was agreed.
+        if peer != nil { throw .protocolError("SETTINGS twice") }
+        let settings: Settings
+        do {
+            settings = try Settings.parse(piece.bytes, piece.payload)
+        } catch {
+            throw .protocolError(error.rawValue)
+        }
+        peer = settings
+        observer.sessionStands(
+            SessionHandle(peer: settings, queue: queue, window: self.settings.initialCredit))
+    }
+
+    private func receiveRequest(
+        _ id: UInt32, _ piece: Piece, ends: Bool
+    ) throws(SessionEnd) {
+        guard role == .agent, let peer else { throw .protocolError("REQUEST from an agent") }
+        if id <= lastID { throw .protocolError("exchange \(id) opened after \(lastID)") }
+        if exchanges.count >= settings.maximumExchanges {
+            throw .protocolError("more than \(settings.maximumExchanges) exchanges")
+        }
+        lastID = id
+        let exchange = Exchange(
+            queue: queue, window: settings.initialCredit, credit: peer.initialCredit)
+        exchange.setID(id)
+        exchanges[id] = Entry(exchange: exchange, peerEnded: ends)
+        if ends { exchange.peerSendsNothing() }
+        observer.requestArrived(exchange, head: piece, ends: ends)
+    }
+
+    private func receive(
+        _ type: MessageType, _ id: UInt32, _ piece: Piece, ends: Bool
+    ) throws(SessionEnd) {
+        guard let entry = exchanges[id] else {
+            if id == 0 || id > lastID { throw .protocolError("exchange \(id) was never opened") }
+            return
+        }
+        if entry.peerEnded, type != .credit, type != .reset {
+            throw .protocolError("a message after the end of exchange \(id)")
+        }
+        if type == .response, role == .agent { throw .protocolError("RESPONSE from a relay") }
+        let wake: Exchange.Wake?
+        var endsDirection = ends
+        switch type {
+        case .credit:
+            wake = entry.exchange.addCredit(
+                Int(try parsed { () throws(MessageError) in try Credit.parse(piece.bytes, piece.payload) }))
+            endsDirection = false
+        case .reset:
+            wake = entry.exchange.deliver(
+                .reset(
+                    try parsed { () throws(MessageError) in
+                        try Reset.parse(piece.bytes, piece.payload)
+                    }))
+            endsDirection = true
+        case .trailers:
+            wake = entry.exchange.deliver(.trailers(piece))
+            endsDirection = true
+        case .data:
+            if piece.isEmpty, !ends { throw .protocolError("DATA without bytes") }
+            wake = entry.exchange.deliver(.body(piece, ends: ends))
+        default: wake = entry.exchange.deliver(.head(piece, ends: ends))
+        }
+        guard let wake else { throw .protocolError("exchange \(id) beyond its credit") }
+        wakes.append((entry.exchange, wake))
+        if endsDirection { endDirection(id, ours: false) }
+    }
+
+    private func parsed<Value>(
+        _ parse: () throws(MessageError) -> Value
+    ) throws(SessionEnd) -> Value {
+        do {
+            return try parse()
+        } catch {
+            throw .protocolError(error.rawValue)
+        }
+    }
+
+    // MARK: - Heartbeats and the end
+
+    /// Sends a Ping when one is due.
+    ///
+    /// Whatever the peer sends is a sign of life, and moves `answerDeadline` away: its Pong may
+    /// stand behind many bytes of answers on a slow line.
+    ///
+    /// - Returns: whether the peer has been silent for too long.
+    private func heartbeat() throws(SessionEnd) -> Bool {
+        let now = Deadline.now
+        if now >= answerDeadline { return true }
+        if now >= nextHeartbeat {
+            nextHeartbeat = now + limits.heartbeatInterval.nanoseconds
+            answerDeadline = min(answerDeadline, now + limits.heartbeatTimeout.nanoseconds)
+            writer.append(.ping, [])
+            _ = try write()
+        }
+        return false
+    }
+
+    private func close(_ end: SessionEnd) {
+        let reset = Reset(.connectionTerminated, reason: "the session ended")
+        var unsent = queue.close()
+        for entry in exchanges.values {
+            cut(entry.exchange, reset)
+            observer.exchangeIsOver()
+        }
+        exchanges = [:]
+        while let message = batch.popFirst() { cutUnopened(message, reset) }
+        while let message = unsent.popFirst() { cutUnopened(message, reset) }
+        if let payload = end.closePayload(by: role == .relay) {
+            var bytes: [UInt8] = []
+            payload.append(to: &bytes)
+            writer.append(.close, bytes)
+            // The peer learns the reason if it takes it soon; the session is over in any case.
+            try? writer.flush(to: stream)
+            try? stream.send(until: .after(seconds: 2))
+        }
+        stream.end()
+    }
+
+    private func cutUnopened(_ message: OutgoingMessage, _ reset: Reset) {
+        if message.type == .request {
+            cut(message.exchange, reset)
+            observer.exchangeIsOver()
+        }
+    }
+
+    private func cut(_ exchange: Exchange, _ reset: Reset) {
+        if let wake = exchange.deliver(.reset(reset)) { exchange.wake(wake) }
+    }
+}

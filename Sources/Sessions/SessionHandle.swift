@@ -1,0 +1,71 @@
+// What other threads hold of a session: they open exchanges on it and give it orders.
+
+import Connections
+import Threads
+import Wire
+
+/// Why a session ended, or is to end.
+package enum SessionEnd: Error, Equatable {
+    /// This side stops, or has drained.
+    case stopped
+    /// The peer closed it, with a close code and its reason.
+    case closedByPeer(code: UInt16, reason: String)
+    /// The connection broke.
+    case lost(String)
+    /// The peer answered no heartbeat.
+    case silent
+    /// The peer broke the protocol: how.
+    case protocolError(String)
+    /// A newer session of the same instance took its place.
+    case replaced
+    /// The agent's key is no longer good.
+    case revoked
+    /// An operator disconnected it.
+    case disconnected
+}
+
+extension SessionEnd {
+    /// What the Close frame says; nil where the connection is beyond saying anything.
+    func closePayload(by relay: Bool) -> ClosePayload? {
+        switch self {
+        case .stopped:
+            ClosePayload(code: relay ? 1001 : 1000, reason: relay ? "relay stops" : "agent stops")
+        case .closedByPeer: ClosePayload(code: 1000)
+        case .lost: nil
+        case .silent: ClosePayload(code: 1001, reason: "no answer to a heartbeat")
+        case .protocolError(let reason): ClosePayload(code: 1002, reason: reason)
+        case .replaced: ClosePayload(code: 1012, reason: "replaced by a newer session")
+        case .revoked: ClosePayload(code: 1008, reason: "the key was revoked or has expired")
+        case .disconnected: ClosePayload(code: 1012, reason: "disconnected by the operator")
+        }
+    }
+}
+
+/// A session that stands. Thread-safe: its queue is a monitor, the rest is set once.
+package final class SessionHandle: Sendable {
+    /// What the peer said of itself.
+    package let peer: Settings
+    let queue: MessageQueue
+    private let window: Int
+
+    init(peer: Settings, queue: MessageQueue, window: Int) {
+        self.peer = peer
+        self.queue = queue
+        self.window = window
+    }
+
+    /// Sends a request's head; `ends` where it has no body. Does not block.
+    ///
+    /// The caller keeps the number of exchanges within `peer.maximumExchanges`.
+    ///
+    /// - Returns: nil where the session has ended, or takes no new exchanges.
+    package func open(request head: Piece, ends: Bool) -> Exchange? {
+        let exchange = Exchange(queue: queue, window: window, credit: peer.initialCredit)
+        return exchange.send(head: head, ends: ends, as: .request) ? exchange : nil
+    }
+
+    /// No new exchanges; the running ones finish.
+    package func drain() { queue.order(.drain) }
+
+    package func close(_ end: SessionEnd) { queue.order(.close(end)) }
+}

@@ -1,0 +1,194 @@
+// One connected socket, plain or under TLS, as bytes in and bytes out.
+//
+// Called by: the one thread that owns the connection.
+// Waits for: nothing in the members that say "now"; the socket, until a deadline, in the others.
+// Hard: under TLS, bytes may be here that poll(2) cannot see; `wait` looks at `hasBuffered` first.
+
+import Glibc
+import Threads
+
+/// A connection. Not Sendable: exactly one thread owns it; it moves with `sending`.
+package final class ByteStream {
+    private let socket: Socket
+    private var tls: TLSEngine?
+    private let output = OutputBuffer()
+    /// The peer's address in figures.
+    package let peer: SocketAddress
+
+    package init(_ socket: consuming Socket) {
+        peer = SocketAddress.of(socket.descriptor, peer: true)
+        self.socket = socket
+        tls = nil
+    }
+
+    /// Under TLS, as a server. The handshake is still to be done.
+    package init(_ socket: consuming Socket, _ context: TLSContext) {
+        peer = SocketAddress.of(socket.descriptor, peer: true)
+        tls = TLSEngine(context, descriptor: socket.descriptor, output: output)
+        self.socket = socket
+    }
+
+    /// Goes on under TLS as a client: what was read before was in the clear, and nothing of it may
+    /// be left.
+    package func startTLS(_ context: TLSContext, host: String) {
+        let engine = TLSEngine(context, descriptor: socket.descriptor, output: output)
+        engine.expect(host: host)
+        tls = engine
+    }
+
+    /// For poll(2) and epoll(7) only.
+    package var descriptor: Int32 { socket.descriptor }
+
+    package var isEncrypted: Bool { tls != nil }
+
+    /// The address that the peer reached.
+    package var localAddress: SocketAddress { SocketAddress.of(descriptor, peer: false) }
+
+    // MARK: - Now
+
+    /// Goes on with the TLS handshake, as far as it goes now.
+    ///
+    /// - Returns: whether it is finished; else wait for the socket to be readable.
+    package func handshake() throws(StreamError) -> Bool {
+        guard let tls else { return true }
+        let isDone: Bool
+        do {
+            isDone = try tls.handshake()
+        } catch {
+            // The alert that says why is in the output; the peer may as well have it.
+            _ = try? output.send(to: descriptor)
+            throw error
+        }
+        // A flight of the handshake fits a fresh socket's buffer.
+        if try !output.send(to: descriptor) { throw .closed }
+        return isDone
+    }
+
+    /// Reads what is there now, up to `room` bytes, behind the end of `buffer`.
+    package func read(
+        appendingTo buffer: inout [UInt8], room: Int
+    ) throws(StreamError) -> Arrival {
+        var result: Result<Arrival, StreamError> = .success(.nothing)
+        buffer.append(addingCapacity: room) { out in
+            out.withUnsafeMutableBufferPointer { pointer, count in
+                // `addingCapacity` gives at least `room` free elements behind `count`.
+                let free = UnsafeMutableRawBufferPointer(
+                    rebasing: UnsafeMutableRawBufferPointer(pointer)[count..<min(count + room, pointer.count)])
+                do throws(StreamError) {
+                    let arrival = try self.read(into: free)
+                    if case .bytes(let read) = arrival { count += read }
+                    result = .success(arrival)
+                } catch {
+                    result = .failure(error)
+                }
+            }
+        }
+        return try result.get()
+    }
+
+    private func read(into free: UnsafeMutableRawBufferPointer) throws(StreamError) -> Arrival {
+        if let tls { return try tls.read(into: free) }
+        while true {
+            let count = recv(descriptor, free.baseAddress, free.count, Int32(MSG_DONTWAIT))
+            if count > 0 { return .bytes(count) }
+            if count == 0 { return .end }
+            if errno == EAGAIN { return .nothing }
+            if errno != EINTR { throw StreamError(errno, "recv") }
+        }
+    }
+
+    /// Encrypts (or copies) a piece of `bytes` into the output. Nothing is sent yet.
+    package func append(_ bytes: [UInt8], _ range: Range<Int>) throws(StreamError) {
+        var failure: StreamError?
+        bytes.withUnsafeBytes { all in
+            // The slice checks the range.
+            let piece = UnsafeRawBufferPointer(rebasing: all[range])
+            do throws(StreamError) {
+                if let tls { try tls.write(piece) } else { output.append(piece) }
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    package func append(_ bytes: [UInt8]) throws(StreamError) {
+        try append(bytes, 0..<bytes.count)
+    }
+
+    /// Sends what the socket takes now.
+    ///
+    /// - Returns: whether everything has gone.
+    package func send() throws(StreamError) -> Bool { try output.send(to: descriptor) }
+
+    /// Bytes that wait to be sent.
+    package var unsent: Int { output.count }
+
+    /// Whether received bytes are here that poll(2) does not show.
+    package var hasBuffered: Bool { tls?.hasBuffered ?? false }
+
+    /// Whether the peer has closed, or half-closed, the connection: no more can come, except what
+    /// has come already.
+    package var isHungUp: Bool {
+        poll(descriptor, for: .hungUp, until: .now).contains(.hungUp)
+    }
+
+    /// Gives memory back before the connection rests.
+    package func trim() { output.trim() }
+
+    /// Tells the peer in the protocol's way that nothing follows, as far as the socket takes it now.
+    package func end() {
+        tls?.closeNotify()
+        // A peer that takes no more bytes, or has gone, learns it from the closed socket.
+        _ = try? output.send(to: descriptor)
+        shutdown(descriptor, Int32(SHUT_WR))
+    }
+
+    /// Makes the close tell the peer that the connection broke (a reset), not that it ended.
+    package func abort() {
+        var linger = linger(l_onoff: 1, l_linger: 0)
+        _ = setsockopt(
+            descriptor, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<linger>.size))
+    }
+
+    // MARK: - Until a deadline
+
+    /// Blocks until what `interest` names is possible, the doorbell rings, or `deadline` passes.
+    ///
+    /// - Returns: what is ready; empty at the deadline.
+    package func wait(
+        for interest: Readiness, doorbell: Doorbell? = nil, until deadline: Deadline
+    ) -> Readiness {
+        if interest.contains(.readable), hasBuffered { return .readable }
+        return poll(descriptor, for: interest, doorbell: doorbell, until: deadline)
+    }
+
+    /// Blocks until bytes are there or the peer has ended; see `read(appendingTo:room:)`.
+    ///
+    /// - Throws: `.timedOut` at the deadline.
+    package func read(
+        appendingTo buffer: inout [UInt8], room: Int, until deadline: Deadline
+    ) throws(StreamError) -> Arrival {
+        while true {
+            let arrival = try read(appendingTo: &buffer, room: room)
+            if arrival != .nothing { return arrival }
+            if wait(for: .readable, until: deadline).isEmpty { throw .timedOut }
+        }
+    }
+
+    /// Blocks until all output has gone.
+    ///
+    /// - Throws: `.timedOut` at the deadline.
+    package func send(until deadline: Deadline) throws(StreamError) {
+        while try !send() {
+            if wait(for: .writable, until: deadline).isEmpty { throw .timedOut }
+        }
+    }
+
+    /// Blocks until the TLS handshake is done.
+    package func handshake(until deadline: Deadline) throws(StreamError) {
+        while try !handshake() {
+            if wait(for: .readable, until: deadline).isEmpty { throw .timedOut }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+// Connects to a host, trying each of its addresses.
+
+import CLinux
+import Glibc
+import Threads
+
+/// Opens a TCP connection to `host`, one address after the other, until `deadline`.
+///
+/// Blocks in the resolver (which has deadlines of its own, see `SocketAddress.resolve`), then in
+/// poll(2) for each address. An address gets half of the time that is left while others follow.
+package func dial(
+    host: String, port: UInt16, until deadline: Deadline
+) throws(StreamError) -> Socket {
+    let addresses = try SocketAddress.resolve(host: host, port: port)
+    var last = StreamError.nameUnknown("no address ('\(host)')")
+    for (index, address) in addresses.enumerated() {
+        let left = deadline.nanoseconds - Deadline.now.nanoseconds
+        let limit = index + 1 < addresses.count ? Deadline.now + max(left / 2, 0) : deadline
+        do {
+            return try connect(to: address, until: limit)
+        } catch {
+            last = error
+        }
+    }
+    throw last
+}
+
+/// Opens a connection to one address. Blocks until it stands, fails, or `deadline` passes.
+package func connect(
+    to address: SocketAddress, until deadline: Deadline
+) throws(StreamError) -> Socket {
+    let descriptor = socket(
+        address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+            | Int32(SOCK_NONBLOCK.rawValue), 0)
+    if descriptor < 0 { throw StreamError(errno, "socket") }
+    let socket = Socket(descriptor: descriptor)
+    if !address.isUnix { socket.setOptions() }
+    let status = address.withPointer { address, length in
+        Glibc.connect(descriptor, address, length)
+    }
+    if status == 0 { return socket }
+    let number = errno
+    // EAGAIN: a unix socket whose backlog is full. Waiting does not help there (connect(2)).
+    if number == EAGAIN { throw .refused }
+    if number != EINPROGRESS && number != EINTR { throw StreamError(number, "connect") }
+    if poll(descriptor, for: .writable, until: deadline).isEmpty { throw .timedOut }
+    var error: Int32 = 0
+    var length = socklen_t(MemoryLayout<Int32>.size)
+    _ = getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &length)
+    if error != 0 { throw StreamError(error, "connect") }
+    return socket
+}

@@ -1,0 +1,64 @@
+// A listening socket. Called by: the acceptor threads of relay and metrics.
+
+import CLinux
+import Glibc
+import Threads
+
+/// A socket that takes connections. Thread-safe: the descriptor is set once and the kernel
+/// serialises accept4(2).
+package final class Listener: Sendable {
+    private let descriptor: Int32
+    /// The address it is bound to, with the port that the system chose where 0 was asked.
+    package let address: SocketAddress
+
+    /// Binds and listens.
+    package init(_ address: SocketAddress) throws(StreamError) {
+        let descriptor = socket(
+            address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+                | Int32(SOCK_NONBLOCK.rawValue), 0)
+        if descriptor < 0 { throw StreamError(errno, "socket") }
+        var on: Int32 = 1
+        let size = socklen_t(MemoryLayout<Int32>.size)
+        _ = setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, size)
+        if address.family == AF_INET6 {
+            // `[::]:443` alone serves IPv4 too, whatever net.ipv6.bindv6only says.
+            var only: Int32 = 0
+            _ = setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &only, size)
+        }
+        let status = address.withPointer { address, length in
+            bind(descriptor, address, length) == 0 ? listen(descriptor, 4096) : -1
+        }
+        if status != 0 {
+            let number = errno
+            close(descriptor)
+            throw .failed(call: "bind", number)
+        }
+        self.descriptor = descriptor
+        self.address = address.isUnix ? address : SocketAddress.of(descriptor, peer: false)
+    }
+
+    deinit { close(descriptor) }
+
+    /// Blocks until a connection comes, `deadline` passes or `doorbell` rings.
+    ///
+    /// - Returns: the connection, or nil at the deadline, at the bell, or where the connection was
+    ///   gone again before it could be taken.
+    /// - Throws: `.exhausted` where descriptors or memory have run out.
+    package func accept(
+        until deadline: Deadline, doorbell: Doorbell? = nil
+    ) throws(StreamError) -> Socket? {
+        if poll(descriptor, for: .readable, doorbell: doorbell, until: deadline) != .readable {
+            return nil
+        }
+        let accepted = accept4(
+            descriptor, nil, nil, Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue))
+        if accepted < 0 {
+            let error = StreamError(errno, "accept4")
+            if case .exhausted = error { throw error }
+            return nil
+        }
+        let socket = Socket(descriptor: accepted)
+        if !address.isUnix { socket.setOptions() }
+        return socket
+    }
+}

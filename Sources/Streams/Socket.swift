@@ -1,0 +1,82 @@
+// A socket descriptor with one owner, and the waits on it.
+
+import CLinux
+import Glibc
+import Threads
+
+/// What a wait on a socket is for.
+package struct Readiness: OptionSet, Sendable {
+    package let rawValue: UInt8
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+    package static let readable = Readiness(rawValue: 1)
+    package static let writable = Readiness(rawValue: 2)
+    /// The doorbell that was given to the wait has rung.
+    package static let rung = Readiness(rawValue: 4)
+    /// The peer has closed its writing half, or the connection is broken.
+    package static let hungUp = Readiness(rawValue: 8)
+}
+
+/// A connected or listening socket: non-blocking, closed on exec, closed with its owner.
+package struct Socket: ~Copyable {
+    package let descriptor: Int32
+
+    package init(descriptor: Int32) { self.descriptor = descriptor }
+
+    deinit { close(descriptor) }
+
+    /// Small messages go out at once: an acknowledgement that waits for data would cost 40 ms.
+    /// And the system finds out about a peer that has vanished while nothing is sent.
+    func setOptions() {
+        var on: Int32 = 1
+        let size = socklen_t(MemoryLayout<Int32>.size)
+        // Not a TCP socket, or already reset: nothing is lost.
+        _ = setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, size)
+        _ = setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, size)
+    }
+}
+
+/// Blocks until the socket is ready, the doorbell rings, or `deadline` passes.
+///
+/// - Returns: what is ready; empty at the deadline.
+package func poll(
+    _ descriptor: Int32, for interest: Readiness, doorbell: Doorbell? = nil,
+    until deadline: Deadline
+) -> Readiness {
+    var events: Int16 = 0
+    if interest.contains(.readable) { events |= Int16(POLLIN) }
+    if interest.contains(.writable) { events |= Int16(POLLOUT) }
+    if interest.contains(.hungUp) { events |= Int16(linux_POLLRDHUP) }
+    // A negative descriptor is passed over (poll(2)). So is a socket of which nothing is wanted: a
+    // broken one would end the wait at once, every time.
+    var set = (
+        pollfd(fd: events == 0 ? -1 : descriptor, events: events, revents: 0),
+        pollfd(fd: doorbell?.descriptor ?? -1, events: Int16(POLLIN), revents: 0)
+    )
+    while true {
+        let count = withUnsafeMutablePointer(to: &set) { set in
+            set.withMemoryRebound(to: pollfd.self, capacity: 2) { set in
+                poll(set, 2, deadline.millisecondsLeft)
+            }
+        }
+        if count == 0 {
+            if deadline.hasPassed { return [] }
+            continue
+        }
+        if count < 0 {
+            if errno == EINTR { continue }
+            fatalError("poll failed: \(errno)")
+        }
+        var ready: Readiness = []
+        let found = set.0.revents
+        if found & Int16(POLLIN) != 0 { ready.insert(.readable) }
+        if found & Int16(POLLOUT) != 0 { ready.insert(.writable) }
+        if found & Int16(linux_POLLRDHUP) != 0 { ready.insert(.hungUp) }
+        // A broken connection is ready for whatever was asked: the next call will say how it broke.
+        if found & Int16(POLLERR | POLLHUP) != 0 {
+            ready.formUnion(interest)
+            ready.insert(.hungUp)
+        }
+        if set.1.revents != 0 { ready.insert(.rung) }
+        return ready
+    }
+}

@@ -1,0 +1,99 @@
+// What TLS connections of one kind share: certificate and trust, versions and ciphers.
+
+import COpenSSL
+import Glibc
+
+/// A certificate, key or trust file that cannot be used: a message for the operator.
+package struct TLSConfigurationError: Error {
+    package let message: String
+}
+
+/// An SSL_CTX, as a server or as a client.
+///
+/// Thread-safe: OpenSSL counts its references atomically and only reads it once it is set up;
+/// nothing here changes it after `init`.
+package final class TLSContext: @unchecked Sendable {
+    // @unchecked: set up in `init`, then only read by SSL_new, which OpenSSL allows from any thread.
+    let pointer: OpaquePointer
+    let isServer: Bool
+
+    /// Of a server, with its certificate chain and private key (PEM files).
+    package init(certificate: String, privateKey: String) throws(TLSConfigurationError) {
+        ERR_clear_error()
+        pointer = TLSContext.make(TLS_server_method())
+        isServer = true
+        if SSL_CTX_use_certificate_chain_file(pointer, certificate) != 1 {
+            throw failure("cannot use certificate '\(certificate)'")
+        }
+        if SSL_CTX_use_PrivateKey_file(pointer, privateKey, SSL_FILETYPE_PEM) != 1 {
+            throw failure("cannot use private key '\(privateKey)'")
+        }
+        if SSL_CTX_check_private_key(pointer) != 1 {
+            throw failure("private key '\(privateKey)' does not match certificate '\(certificate)'")
+        }
+        // Sessions are kept by the clients, in tickets: no memory here, and any worker can resume.
+        _ = shim_SSL_CTX_set_session_cache_mode(pointer, Int(SSL_SESS_CACHE_OFF))
+        _ = SSL_CTX_set_num_tickets(pointer, 1)
+        let name = Array("magicmirrord".utf8)
+        _ = SSL_CTX_set_session_id_context(pointer, name, UInt32(name.count))
+    }
+
+    /// Of a client that verifies its peer by the system's trust store, or by `trust` (a PEM file)
+    /// alone; nil for `verifies` off.
+    package init(trust: String?, verifies: Bool) throws(TLSConfigurationError) {
+        ERR_clear_error()
+        pointer = TLSContext.make(TLS_client_method())
+        isServer = false
+        SSL_CTX_set_verify(pointer, verifies ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nil)
+        if let trust {
+            if SSL_CTX_load_verify_file(pointer, trust) != 1 {
+                throw failure("cannot use trusted certificates '\(trust)'")
+            }
+        } else if verifies, SSL_CTX_set_default_verify_paths(pointer) != 1 {
+            throw failure("cannot use the system's trusted certificates")
+        }
+    }
+
+    deinit { SSL_CTX_free(pointer) }
+
+    private static func make(_ method: OpaquePointer?) -> OpaquePointer {
+        guard let context = SSL_CTX_new(method) else { fatalError("SSL_CTX_new failed") }
+        _ = shim_SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION)
+        _ = SSL_CTX_set_options(
+            context,
+            shim_SSL_OP_NO_RENEGOTIATION | shim_SSL_OP_NO_COMPRESSION
+                | shim_SSL_OP_CIPHER_SERVER_PREFERENCE | shim_SSL_OP_PRIORITIZE_CHACHA)
+        // A connection at rest gives its record buffers back; a write may be repeated from a
+        // buffer that has moved, as Swift's arrays do.
+        _ = shim_SSL_CTX_set_mode(
+            context,
+            Int(SSL_MODE_RELEASE_BUFFERS) | Int(SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER)
+                | Int(SSL_MODE_ENABLE_PARTIAL_WRITE))
+        // One recv(2) takes what is there, not a record's five-byte header first.
+        shim_SSL_CTX_set_read_ahead(context, 1)
+        // Authenticated encryption with forward secrecy only (RFC 9325 §4.2).
+        let lists =
+            SSL_CTX_set_cipher_list(
+                context, "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!SHA1:!PSK") == 1
+            && SSL_CTX_set_ciphersuites(
+                context,
+                "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256") == 1
+            && shim_SSL_CTX_set_groups_list(context, "X25519:P-256:P-384") == 1
+        if !lists { fatalError("OpenSSL lacks the ciphers of TLS 1.3") }
+        return context
+    }
+}
+
+/// The oldest error in OpenSSL's queue of this thread, which it empties.
+func opensslReason() -> String {
+    let code = ERR_get_error()
+    ERR_clear_error()
+    if code == 0 { return "unknown error" }
+    // ERR_reason_error_string knows no system errors; those have the errno in the code.
+    if let reason = ERR_reason_error_string(code) { return String(cString: reason) }
+    return describe(errno: Int32(truncatingIfNeeded: code & 0x7fff_ffff))
+}
+
+private func failure(_ what: String) -> TLSConfigurationError {
+    TLSConfigurationError(message: "\(what): \(opensslReason())")
+}
