@@ -255,4 +255,3 @@ extension Span<UInt8> {
         return at == end
     }
 }
-
