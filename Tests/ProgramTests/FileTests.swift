@@ -81,24 +81,27 @@ import Threads
 
     @Test func `a lock lets one in at a time`() throws {
         let path = directory.path + "/f"
-        let inside = Monitor((now: 0, most: 0, done: 0))
-        for number in 0..<4 {
+        let inside = Monitor((now: 0, met: false, done: 0))
+        for number in 0..<2 {
             try Thread.start(name: "locker-\(number)") {
-                for _ in 0..<5 {
-                    let outcome = try? File.locked(path) {
-                        inside.withLock { state in
-                            state.now += 1
-                            state.most = max(state.most, state.now)
-                        }
-                        inside.withLock { $0.now -= 1 }
+                let outcome = try? File.locked(path) {
+                    inside.withLock { $0.now += 1 }
+                    inside.broadcast()
+                    // Whoever is in waits for a second one, who must not come.
+                    let met = inside.wait(until: .after(milliseconds: 100)) { state in
+                        state.now == 2 ? true : nil
                     }
-                    if outcome == nil { Issue.record("the lock was not to be had") }
+                    inside.withLock { state in
+                        state.met = state.met || met == true
+                        state.now -= 1
+                    }
                 }
+                if outcome == nil { Issue.record("the lock was not to be had") }
                 inside.withLock { $0.done += 1 }
                 inside.broadcast()
             }
         }
-        let done = inside.wait(until: .after(seconds: 30)) { $0.done == 4 ? $0.most : nil }
-        #expect(done == 1)
+        let met = inside.wait(until: .after(seconds: 30)) { $0.done == 2 ? $0.met : nil }
+        #expect(met == false)
     }
 }

@@ -61,7 +61,7 @@ private func error(_ message: String, line: Int = 1) -> StartError {
     }
 
     @Test(arguments: [
-        (0, "0"), (1000, "1000"), (1024, "1KiB"), (57_344, "56KiB"), (1 << 30, "1GiB"),
+        (0, "0"), (1000, "1000"), (1500, "1500"), (1024, "1KiB"), (57_344, "56KiB"), (1 << 30, "1GiB"),
     ])
     func `a size is told in its largest whole unit`(bytes: Int, text: String) {
         #expect(Quantity.describe(byteCount: bytes) == text)
@@ -146,7 +146,8 @@ private func error(_ message: String, line: Int = 1) -> StartError {
 
     @Test(arguments: [
         ("lisen", " (did you mean 'listen'?)"), ("Listen", " (did you mean 'listen'?)"),
-        ("lsiten", " (did you mean 'listen'?)"), ("workres", " (did you mean 'workers'?)"),
+        ("lsiten", " (did you mean 'listen'?)"), ("lsitne", " (did you mean 'listen'?)"),
+        ("workres", " (did you mean 'workers'?)"),
         ("x", ""), ("certificates-of-mine", ""), ("", ""),
     ])
     func `a near name is suggested, a far one is not`(written: String, hint: String) {
