@@ -11,7 +11,9 @@ struct AgentLossTests {
             let client = try relay.addKey(role: "client")
             let response = try askUntil("the key is read", .patient) {
                 try ask(relay, "/m/alice/prom/x", [bearer(client)])
-            } _: { $0.status != 401 }
+            } _: {
+                $0.status != 401
+            }
             expectProblem(response, 503, "destination_unavailable")
             #expect(Int(response["Retry-After"] ?? "") != nil)
             try relay.expectLine(status: 503, error: "destination_unavailable")
@@ -24,7 +26,9 @@ struct AgentLossTests {
             let client = try relay.addKey(role: "client")
             let response = try askUntil("the key is read", .patient) {
                 try ask(relay, "/m/alice/prom/x", [bearer(client)])
-            } _: { $0.status != 401 }
+            } _: {
+                $0.status != 401
+            }
             expectProblem(response, 503, "destination_unavailable")
             #expect(response["Retry-After"] != nil)
         }
@@ -44,7 +48,9 @@ struct AgentLossTests {
         }
     }
 
-    @Test(arguments: ["Content-Length: 1000\r\n\r\npart", "Transfer-Encoding: chunked\r\n\r\n4\r\npart\r\n"])
+    @Test(arguments: [
+        "Content-Length: 1000\r\n\r\npart", "Transfer-Encoding: chunked\r\n\r\n4\r\npart\r\n",
+    ])
     func `an agent killed in mid-answer leaves a cut answer`(rest: String) throws {
         try stage { stage in
             let origin = try Origin { visit in
@@ -101,11 +107,15 @@ struct AgentLossTests {
             mirror.agent.send(SIGCONT)
             _ = try askUntil("the agent is back", .after(40)) {
                 try mirror.get("/x")
-            } _: { $0.status == 200 }
+            } _: {
+                $0.status == 200
+            }
         }
     }
 
-    @Test func `a second process with the same name joins, and takes over when the first dies`() throws {
+    @Test func `a second process with the same name joins, and takes over when the first dies`()
+        throws
+    {
         try stage { stage in
             let origin = try Origin.echoingTarget()
             let mirror = try stage.mirror(origin)
@@ -115,7 +125,9 @@ struct AgentLossTests {
             // The relay may see the end of the dead one after this request has been sent to it.
             _ = try askUntil("the second answers", .patient) {
                 try mirror.get("/x")
-            } _: { $0.status == 200 }
+            } _: {
+                $0.status == 200
+            }
         }
     }
 }

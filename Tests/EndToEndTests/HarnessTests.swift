@@ -33,7 +33,8 @@ struct HarnessTests {
             _ = try visit.readRequest()
             try visit.write(
                 "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n"
-                    + "Transfer-Encoding: chunked\r\n\r\n3\r\none\r\n3;x=y\r\ntwo\r\n0\r\nT: 1\r\n\r\n")
+                    + "Transfer-Encoding: chunked\r\n\r\n3\r\none\r\n3;x=y\r\ntwo\r\n0\r\nT: 1\r\n\r\n"
+            )
         }
         let connection = try Connection.to(port: origin.port)
         try connection.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab")

@@ -49,7 +49,9 @@ struct KeyTests {
             let added = try mirror.relay.addKey(role: "client")
             let response = try askUntil("the new key works", .after(withinASecond)) {
                 try ask(mirror.relay, mirror.path("/x"), [bearer(added)])
-            } _: { $0.status == 200 }
+            } _: {
+                $0.status == 200
+            }
             #expect(response.text == "/x")
         }
     }
@@ -69,7 +71,9 @@ struct KeyTests {
                 try ask(
                     mirror.relay, mirror.path("/x"),
                     ["Authorization: Bearer a-secret-of-my-own-choosing"])
-            } _: { $0.status == 200 }
+            } _: {
+                $0.status == 200
+            }
         }
     }
 
@@ -80,7 +84,9 @@ struct KeyTests {
             try mirror.relay.revoke(mirror.clientKey)
             let response = try askUntil("the key has ended", .after(withinASecond)) {
                 try mirror.get("/x")
-            } _: { $0.status != 200 }
+            } _: {
+                $0.status != 200
+            }
             expectProblem(response, 401, "http_request_denied")
         }
     }
@@ -92,10 +98,14 @@ struct KeyTests {
             let fields = [bearer(brief)]
             _ = try askUntil("the brief key works", .after(withinASecond)) {
                 try ask(mirror.relay, mirror.path("/x"), fields)
-            } _: { $0.status == 200 }
+            } _: {
+                $0.status == 200
+            }
             let response = try askUntil("the brief key has expired", .after(5)) {
                 try ask(mirror.relay, mirror.path("/x"), fields)
-            } _: { $0.status != 200 }
+            } _: {
+                $0.status != 200
+            }
             expectProblem(response, 401, "http_request_denied")
         }
     }
@@ -127,7 +137,9 @@ struct KeyTests {
             try mirror.relay.revoke(mirror.agentKey)
             _ = try askUntil("the session is cut", .after(withinASecond)) {
                 try mirror.get("/x")
-            } _: { $0.status != 200 }
+            } _: {
+                $0.status != 200
+            }
             #expect(try mirror.agent.exit() == .code(77))
         }
     }
@@ -139,7 +151,9 @@ struct KeyTests {
             let wide = try mirror.relay.addKey(role: "client", name: "pro*")
             _ = try askUntil("the wide key works", .after(withinASecond)) {
                 try ask(mirror.relay, mirror.path("/x"), [bearer(wide)])
-            } _: { $0.status == 200 }
+            } _: {
+                $0.status == 200
+            }
             let response = try ask(mirror.relay, mirror.path("/x"), [bearer(narrow)])
             expectProblem(response, 404, "destination_not_found")
         }
@@ -158,7 +172,9 @@ struct KeyTests {
             }
             _ = try askUntil("bob's key works", .after(withinASecond)) {
                 try ask(mirror.relay, "/m/bob/prom/x", [bearer(bob)])
-            } _: { $0.status == 404 }
+            } _: {
+                $0.status == 404
+            }
 
             let foreign = try answer("/m/alice/prom/x", [bearer(bob)])
             let absent = try answer("/m/alice/porm/x", [bearer(bob)])
@@ -187,7 +203,8 @@ struct KeyTests {
         try stage { stage in
             let mirror = try stage.mirror(.echoingTarget())
             #expect(try mirror.get("/x").status == 200)
-            _ = try ask(mirror.relay, mirror.path("/x"), ["X-Magicmirror-Key: \(mirror.clientKey.secret)"])
+            _ = try ask(
+                mirror.relay, mirror.path("/x"), ["X-Magicmirror-Key: \(mirror.clientKey.secret)"])
             try mirror.relay.expectLine(status: 200)
             let list = try stage.run(
                 Built.control, ["key", "list", "--keys", mirror.relay.keys, "--json"])

@@ -40,6 +40,20 @@ struct OriginFailureTests {
         }
     }
 
+    @Test func `an origin that does not take the connection is given up in time`() throws {
+        try stage { stage in
+            // Room for one connection that nobody accepts: the system drops what comes after it.
+            let full = try Listener(backlog: 0)
+            let first = try Connection.to(port: full.port)
+            defer { first.close() }
+            let limits = try stage.write("agent.conf", "connect-timeout = 1s\n")
+            let mirror = try stage.mirror(
+                local: "http://127.0.0.1:\(full.port)", agent: ["--config", limits])
+            expectProblem(try mirror.get("/x"), 504, "connection_timeout")
+            try mirror.relay.expectLine(status: 504, error: "connection_timeout")
+        }
+    }
+
     @Test func `an origin whose certificate nobody vouches for is not asked`() throws {
         try stage { stage in
             let server = try stage.untrustedServer()

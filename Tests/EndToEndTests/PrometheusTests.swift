@@ -114,9 +114,13 @@ struct PrometheusTests {
                         "/api/v1/query_range?query=\(number)&start=1&end=900&step=1", [],
                         #"[900,"\#(number)"]]"#)
                 case 2:
-                    Asked("/api/v1/query", ["data = \"query=\(number)%2B0&time=7\""], #"[7,"\#(number)"]"#)
+                    Asked(
+                        "/api/v1/query", ["data = \"query=\(number)%2B0&time=7\""],
+                        #"[7,"\#(number)"]"#)
                 default:
-                    Asked("/api/v1/query?query=no\(number)()", [], "function with name \\\"no\(number)\\\"")
+                    Asked(
+                        "/api/v1/query?query=no\(number)()", [],
+                        "function with name \\\"no\(number)\\\"")
                 }
             }
             try scene.askTogether(asked)
@@ -136,13 +140,16 @@ struct PrometheusTests {
     @Test func `a Prometheus killed in mid-answer leaves a cut answer`() throws {
         try playPrometheus { scene in
             // 80 series of 11,000 points: about 20 MB, more than all buffers on the way hold.
-            let series = (0..<80).map { "label_replace(vector(1.5),%22a%22,%22\($0)%22,%22%22,%22%22)" }
+            let series = (0..<80).map {
+                "label_replace(vector(1.5),%22a%22,%22\($0)%22,%22%22,%22%22)"
+            }
             let path =
                 "/api/v1/query_range?start=1700000000&end=1700010999&step=1&query="
                 + series.joined(separator: "%20or%20")
             let (client, _) = try scene.stage.secureConnection(scene.relay.address)
             try client.write(
-                "GET /m/demo/prom\(path) HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(scene.key)\r\n\r\n")
+                "GET /m/demo/prom\(path) HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(scene.key)\r\n\r\n"
+            )
             let head = try client.readResponseHead(.after(60))
             #expect(head.status == 200)
             _ = try client.fill()
@@ -199,8 +206,11 @@ private struct PrometheusScene {
         let file = try stage.write("curl.conf", configuration)
         let curl = try stage.run(
             "curl",
-            ["--silent", "--show-error", "--parallel", "--parallel-immediate", "--parallel-max", "200",
-                "--config", file], .after(120))
+            [
+                "--silent", "--show-error", "--parallel", "--parallel-immediate", "--parallel-max",
+                "200",
+                "--config", file,
+            ], .after(120))
         #expect(curl.exit == .code(0), "\(curl.error)")
         for (index, one) in asked.enumerated() {
             let answer = try stage.read(stage.path("answer-\(index)"))

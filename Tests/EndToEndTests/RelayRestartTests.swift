@@ -51,15 +51,20 @@ struct RelayRestartTests {
             try mirror.relay.startOnSamePort()
             _ = try askUntil("the agent is back", .after(40)) {
                 try mirror.get("/x")
-            } _: { $0.status == 200 }
+            } _: {
+                $0.status == 200
+            }
         }
     }
 
-    @Test func `a request that runs when the relay is killed ends at the client and at the origin`() throws {
+    @Test func `a request that runs when the relay is killed ends at the client and at the origin`()
+        throws
+    {
         try stage { stage in
             let origin = try Origin { visit in
                 _ = try visit.readRequest()
-                try visit.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n")
+                try visit.write(
+                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n")
                 try visit.waitForEnd()
             }
             let mirror = try stage.mirror(origin)

@@ -44,13 +44,18 @@ struct CurlAnswer {
     let exit: Program.Exit
     let error: String
     let response: Response?
+    /// All of standard output, for options that show something else than the answer.
+    let written: String
 
     init(_ finished: Finished) throws {
         exit = finished.exit
         error = finished.error
+        written = finished.output
         var rest = finished.outputBytes[...]
         var found: Response?
-        while let range = Data(rest).range(of: Data("\r\n\r\n".utf8)), rest.starts(with: "HTTP/".utf8) {
+        while let range = Data(rest).range(of: Data("\r\n\r\n".utf8)),
+            rest.starts(with: "HTTP/".utf8)
+        {
             let head = try Head(String(decoding: rest.prefix(range.lowerBound), as: UTF8.self))
             rest = rest.dropFirst(range.upperBound)
             found = Response(head: head)

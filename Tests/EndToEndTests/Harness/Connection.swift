@@ -47,7 +47,8 @@ final class Connection {
             var length = socklen_t(MemoryLayout<Int32>.size)
             getsockopt(made[0], SOL_SOCKET, SO_ERROR, &problem, &length)
             guard problem == 0 else {
-                throw Failure("cannot connect to port \(port): \(String(cString: strerror(problem)))")
+                throw Failure(
+                    "cannot connect to port \(port): \(String(cString: strerror(problem)))")
             }
         }
         return connection
@@ -124,7 +125,9 @@ final class Connection {
             case EINTR: continue
             case EAGAIN:
                 guard poll(Int16(POLLIN), deadline) else {
-                    throw Failure("nothing came in time; unread: \(String(decoding: buffer.prefix(300), as: UTF8.self))")
+                    throw Failure(
+                        "nothing came in time; unread: \(String(decoding: buffer.prefix(300), as: UTF8.self))"
+                    )
                 }
             default:
                 state = .reset

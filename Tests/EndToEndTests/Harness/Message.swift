@@ -74,7 +74,8 @@ extension Connection {
     func readHead(_ deadline: Deadline = .patient) throws -> Head? {
         guard let text = try read(through: "\r\n\r\n", deadline) else {
             guard buffer.isEmpty else {
-                throw Failure("the stream ended inside a head: \(String(decoding: buffer, as: UTF8.self))")
+                throw Failure(
+                    "the stream ended inside a head: \(String(decoding: buffer, as: UTF8.self))")
             }
             return nil
         }
@@ -106,7 +107,8 @@ extension Connection {
         }
     }
 
-    func readResponse(to method: String = "GET", _ deadline: Deadline = .patient) throws -> Response {
+    func readResponse(to method: String = "GET", _ deadline: Deadline = .patient) throws -> Response
+    {
         var response = try readResponseHead(deadline)
         if method != "HEAD", response.status != 204, response.status != 304 {
             response.body = try readBody(response.head, deadline)
@@ -144,7 +146,8 @@ extension Connection {
     /// Reads one chunk: empty is the last one, nil the end of the stream before it was whole.
     func readChunk(_ deadline: Deadline = .patient) throws -> [UInt8]? {
         guard let line = try read(through: "\r\n", deadline) else { return nil }
-        guard let size = Int(line.dropLast(1).prefix { $0 != ";" && $0 != "\r\n" }, radix: 16) else {
+        guard let size = Int(line.dropLast(1).prefix { $0 != ";" && $0 != "\r\n" }, radix: 16)
+        else {
             throw Failure("not a chunk size: '\(line)'")
         }
         if size == 0 { return [] }

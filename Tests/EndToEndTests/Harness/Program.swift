@@ -166,7 +166,8 @@ final class Program: Sendable {
     func peakResidentKiB() throws -> Int {
         let text = try String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)
         let line = text.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
-        guard let number = line?.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first,
+        guard
+            let number = line?.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first,
             let peak = Int(number)
         else { throw Failure("\(name) has no VmHWM any more") }
         return peak

@@ -163,7 +163,8 @@ extension Stage {
     }
 
     func mirror(
-        local: String, plaintext: Bool = true, relay more: String = "", agent options: [String] = [],
+        local: String, plaintext: Bool = true, relay more: String = "",
+        agent options: [String] = [],
         environment: [String: String] = [:]
     ) throws -> Mirror {
         let relay = try self.relay(plaintext: plaintext, more)
@@ -254,7 +255,8 @@ func expectProblem(
         $0.trimmingCharacters(in: .whitespaces)
     }
     #expect(proxyStatus.first == "magicmirrord", sourceLocation: sourceLocation)
-    #expect(proxyStatus.contains("error=\(error)"), "\(proxyStatus)", sourceLocation: sourceLocation)
+    #expect(
+        proxyStatus.contains("error=\(error)"), "\(proxyStatus)", sourceLocation: sourceLocation)
     #expect(
         response["Content-Type"] == "application/problem+json", sourceLocation: sourceLocation)
     let problem = json(response.body.bytes)

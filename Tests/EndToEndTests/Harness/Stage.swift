@@ -26,7 +26,8 @@ final class Stage: Sendable {
     fileprivate init() throws {
         var template = Array("/tmp/magicmirror-test-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw Failure("cannot make a temporary directory") }
-        directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        directory = String(
+            decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     fileprivate func clear() {
@@ -79,7 +80,8 @@ final class Stage: Sendable {
         input: String = "/dev/null", terminal: Int32? = nil
     ) throws -> Program {
         let program = try Program(
-            path, arguments, environment: environment.merging(["HOME": directory]) { old, _ in old },
+            path, arguments,
+            environment: environment.merging(["HOME": directory]) { old, _ in old },
             input: input, terminal: terminal)
         programs.withLock { $0.append(program) }
         return program
