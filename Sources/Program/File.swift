@@ -203,7 +203,8 @@ package enum File {
             }
             guard tries < 500 else {
                 throw FileError(
-                    "lock directory", directory, reason: "another process has held it for ten seconds")
+                    "lock directory", directory,
+                    reason: "another process has held it for ten seconds")
             }
             tries += 1
             usleep(20_000)
