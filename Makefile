@@ -3,6 +3,7 @@
 #   make                the three programs, optimised, in .build/release
 #   make demo           a Prometheus asked through relay and agent; KEEP=1 leaves it running
 #   make check          every test and lint; or one group: check-lint, -unit, -tsan, -e2e, -demo
+#   make format         lays out the sources as the lint wants them
 #   make bench          speed against nginx; or two builds against each other: A=dir B=dir
 #   make install        under $(DESTDIR)$(prefix)
 #
@@ -18,7 +19,7 @@ programs = .build/release
 
 needs_build = libssl-dev pkg-config
 needs_demo = $(needs_build) ca-certificates curl prometheus
-needs_check = $(needs_demo) git mandoc openssl python3
+needs_check = $(needs_demo) git gzip mandoc nginx-light openssl python3
 needs_bench = $(needs_build) nginx-light openssl python3 wrk
 
 export SWIFT
@@ -40,6 +41,9 @@ check:
 check-lint check-unit check-tsan check-e2e check-demo:
 	@Tests/Checks/install-needs $(needs_check)
 	@Tests/Checks/run $(@:check-%=%)
+
+format:
+	$(SWIFT) format --in-place --recursive Sources Tests Package.swift
 
 bench:
 	@Tests/Checks/install-needs $(needs_bench)
@@ -64,5 +68,5 @@ install:
 clean:
 	rm -rf .build
 
-.PHONY: all build demo check check-lint check-unit check-tsan check-e2e check-demo bench \
-    install clean
+.PHONY: all build demo check check-lint check-unit check-tsan check-e2e check-demo format \
+    bench install clean

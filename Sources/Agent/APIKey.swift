@@ -57,7 +57,7 @@ package struct APIKey: Sendable, Equatable, CustomStringConvertible, CustomDebug
         if let key = try written(top, &warnings) { return key }
         guard let directory = environment["CREDENTIALS_DIRECTORY"] else { return nil }
         let path = directory + "/apikey"
-        guard (try? File.status(of: path)) != nil else { return nil }
+        guard File.exists(path) else { return nil }
         return try read(path, place: { .configuration(place: nil, message: $0) }, &warnings)
     }
 

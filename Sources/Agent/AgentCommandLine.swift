@@ -63,12 +63,7 @@ package enum AgentCommandLine: Sendable {
         _ options: SettingValues, _ defaultFile: String
     ) throws(StartError) -> ConfigurationFile? {
         if let path = try options.path("config") { return try ConfigurationFile.read(path, table) }
-        do throws(FileError) {
-            _ = try File.status(of: defaultFile)
-        } catch {
-            if error.isMissingFile { return nil }
-            throw .configuration(place: nil, message: error.message)
-        }
+        guard File.exists(defaultFile) else { return nil }
         return try ConfigurationFile.read(defaultFile, table)
     }
 

@@ -99,25 +99,23 @@ final class Origin: Sendable {
     /// Opens a connection. Blocks until it stands, fails, or the connect timeout has passed.
     func connect() throws(OriginError) -> sending OriginConnection {
         let deadline = Deadline.after(limits.connectTimeout)
-        do {
-            let socket: Socket
+        do throws(StreamError) {
             switch local.place {
-            case .tcp(let address):
-                socket = try dial(
-                    host: address.host, port: UInt16(clamping: address.port), until: deadline)
             case .unix(let path):
-                socket = try Streams.connect(to: .unix(path: path), until: deadline)
+                return OriginConnection(
+                    ByteStream(try Streams.connect(to: .unix(path: path), until: deadline)))
+            case .tcp(let address):
+                let stream = ByteStream(
+                    try dial(
+                        host: address.host, port: UInt16(clamping: address.port), until: deadline))
+                if let tls {
+                    stream.startTLS(tls, host: address.host)
+                    try stream.handshake(until: deadline)
+                }
+                return OriginConnection(stream)
             }
-            guard let tls, case .tcp(let address) = local.place else {
-                return OriginConnection(ByteStream(socket))
-            }
-            let stream = ByteStream(socket, tls, host: address.host)
-            try stream.handshake(until: deadline)
-            return OriginConnection(stream)
-        } catch let error as StreamError {
-            throw OriginError(connecting: error)
         } catch {
-            fatalError("unexpected error: \(error)")
+            throw OriginError(connecting: error)
         }
     }
 }

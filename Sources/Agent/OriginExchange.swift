@@ -14,14 +14,15 @@ import Threads
 import Wire
 import Sessions
 
-struct OriginExchange: ~Copyable {
+/// Holds everything but the connection, which stays with the caller: so the compiler can see that
+/// it is handed to one owner at a time.
+struct OriginExchange: Sendable {
     private let exchange: Exchange
     private let request: OriginRequest
     private let mirror: Mirror
     private let doorbell: Doorbell
     private let limits: AgentLimits
 
-    private var connection: OriginConnection
     private var scanner = HeadScanner()
     /// The final answer's body, once its head has come.
     private var body: BodyReader?
@@ -35,36 +36,22 @@ struct OriginExchange: ~Copyable {
     private(set) var bytesOut = 0
     private(set) var bytesIn = 0
 
-    /// Connects, or takes a kept connection, and queues the request's head on it.
     init(
         _ exchange: Exchange, _ request: OriginRequest, ends: Bool, mirror: Mirror,
-        doorbell: Doorbell, limits: AgentLimits, isSecondTry: Bool = false
-    ) throws(OriginError) {
+        doorbell: Doorbell, limits: AgentLimits
+    ) {
         self.exchange = exchange
         self.request = request
         self.mirror = mirror
         self.doorbell = doorbell
         self.limits = limits
         requestEnds = ends
-        // A request that must not be sent twice takes only a connection used a moment ago, which
-        // the origin is not about to close.
-        let maximumIdle = request.isRepeatable ? limits.idleTimeout : .seconds(1)
-        if !isSecondTry, let kept = mirror.origin.take(maximumIdle: maximumIdle) {
-            connection = kept
-        } else {
-            connection = try mirror.origin.connect()
-        }
         deadline = .after(limits.responseTimeout)
-        do {
-            try connection.stream.append(request.bytes)
-        } catch {
-            throw OriginError(asking: error)
-        }
     }
 
     enum Outcome {
-        /// The answer is complete.
-        case complete
+        /// The answer is complete; whether the connection is fit for another request.
+        case complete(isKept: Bool)
         /// The relay cut the exchange, or its session is lost.
         case cut
         /// A kept connection was closed by the origin before it answered: try once on a new one.
@@ -72,27 +59,40 @@ struct OriginExchange: ~Copyable {
     }
 
     /// Carries the exchange to its end. Blocks as long as it takes.
-    mutating func run() throws(OriginError) -> Outcome {
-        while true {
-            if exchange.cut != nil { return .cut }
-            do {
-                var moved = try sendRequest()
-                moved = try takeAnswer() || moved
-                if answerEnds {
-                    keep()
-                    return .complete
-                }
-                if !moved, try !wait() { return .cut }
-            } catch let error {
-                if isStale(error) { return .stale }
-                throw error
+    mutating func run(on connection: OriginConnection) throws(OriginError) -> Outcome {
+        do {
+            try append(request.bytes, to: connection)
+            while true {
+                if exchange.cut != nil { return .cut }
+                var moved = try sendRequest(on: connection)
+                moved = try takeAnswer(from: connection) || moved
+                if answerEnds { return .complete(isKept: canKeep(connection)) }
+                if !moved { try wait(on: connection) }
             }
+        } catch {
+            if isStale(connection, error) { return .stale }
+            throw error
         }
     }
 
-    private func isStale(_ error: OriginError) -> Bool {
+    private func append(
+        _ bytes: [UInt8], to connection: OriginConnection
+    ) throws(OriginError) {
+        do {
+            try connection.stream.append(bytes)
+        } catch {
+            throw OriginError(asking: error)
+        }
+    }
+
+    private func isStale(_ connection: OriginConnection, _ error: OriginError) -> Bool {
         connection.isReused && request.isRepeatable && !hasAnswered && connection.input.isEmpty
             && error.code == .connectionTerminated
+    }
+
+    /// Everything has been said, and nothing more came than that.
+    private func canKeep(_ connection: OriginConnection) -> Bool {
+        isKept && requestEnds && connection.stream.unsent == 0 && connection.input.isEmpty
     }
 
     // MARK: - The request
@@ -100,56 +100,59 @@ struct OriginExchange: ~Copyable {
     /// Sends what the relay has sent, as far as the origin takes it.
     ///
     /// - Returns: whether anything moved.
-    private mutating func sendRequest() throws(OriginError) -> Bool {
+    private mutating func sendRequest(on connection: OriginConnection) throws(OriginError) -> Bool {
         var moved = false
-        while try flush(), !requestEnds {
+        while try flush(connection), !requestEnds {
             guard let arrival = exchange.take() else { return moved }
             moved = true
-            do {
-                switch arrival {
-                case .body(var piece, let ends):
-                    bytesIn += piece.count
-                    requestEnds = ends
-                    if !request.isChunked {
-                        try connection.stream.append(piece.bytes, piece.payload)
-                    } else if !piece.isEmpty {
-                        let framed = piece.frameAsChunk()
-                        try connection.stream.append(piece.bytes, framed)
-                    }
-                    if ends, request.isChunked {
-                        try connection.stream.append(Array("0\r\n\r\n".utf8))
-                    }
-                case .trailers(let piece):
-                    requestEnds = true
-                    // With a length announced there is no place for them (RFC 9110 §6.5).
-                    if request.isChunked {
-                        try connection.stream.append(Array("0\r\n".utf8))
-                        try connection.stream.append(piece.bytes, piece.payload)
-                        try connection.stream.append(Array("\r\n".utf8))
-                    }
-                case .reset: return true
-                case .head:
-                    throw OriginError(code: .httpRequestError, reason: "a second head")
-                }
-            } catch let error as StreamError {
-                throw OriginError(asking: error)
-            } catch let error as OriginError {
-                throw error
+            if case .reset = arrival { return true }
+            do throws(StreamError) {
+                try pass(arrival, to: connection)
             } catch {
-                fatalError("unexpected error: \(error)")
+                throw OriginError(asking: error)
             }
             if requestEnds { deadline = .after(limits.responseTimeout) }
         }
         return moved
     }
 
+    /// Puts a piece of the request into the connection's output.
+    private mutating func pass(
+        _ arrival: Arriving, to connection: OriginConnection
+    ) throws(StreamError) {
+        switch arrival {
+        case .body(var piece, let ends):
+            bytesIn += piece.count
+            requestEnds = ends
+            if !request.isChunked {
+                try connection.stream.append(piece.bytes, piece.payload)
+            } else if !piece.isEmpty {
+                let framed = piece.frameAsChunk()
+                try connection.stream.append(piece.bytes, framed)
+            }
+            if ends, request.isChunked { try connection.stream.append(lastChunk) }
+        case .trailers(let piece):
+            requestEnds = true
+            // With a length announced there is no place for them (RFC 9110 §6.5).
+            if request.isChunked {
+                try connection.stream.append(Array("0\r\n".utf8))
+                try connection.stream.append(piece.bytes, piece.payload)
+                try connection.stream.append(Array("\r\n".utf8))
+            }
+        case .head, .reset:
+            // A session lets no second head of a request through; resets are met by the caller.
+            break
+        }
+    }
+
     /// - Returns: whether everything has gone.
-    private func flush() throws(OriginError) -> Bool {
+    private func flush(_ connection: OriginConnection) throws(OriginError) -> Bool {
+        if connection.stream.unsent == 0 { return true }
         do {
-            return try connection.stream.unsent == 0 || connection.stream.send()
+            return try connection.stream.send()
         } catch {
             // An origin that refuses a body may answer and close: what it said comes first.
-            if !requestEnds, connection.stream.wait(for: .readable, until: .now) == .readable {
+            if !requestEnds, connection.stream.wait(for: .readable, until: .now).contains(.readable) {
                 return false
             }
             throw OriginError(asking: error)
@@ -161,11 +164,13 @@ struct OriginExchange: ~Copyable {
     /// Takes what the origin has sent, as far as the relay has granted credit.
     ///
     /// - Returns: whether anything moved.
-    private mutating func takeAnswer() throws(OriginError) -> Bool {
-        if body == nil, try !takeHead() { return false }
+    private mutating func takeAnswer(
+        from connection: OriginConnection
+    ) throws(OriginError) -> Bool {
+        if body == nil, try !takeHead(from: connection) { return false }
         if answerEnds { return true }
         var moved = false
-        while let taken = try takeBody() {
+        while let taken = try takeBody(from: connection) {
             moved = true
             if answerEnds || !taken { break }
         }
@@ -173,10 +178,10 @@ struct OriginExchange: ~Copyable {
     }
 
     /// - Returns: whether the final head is there.
-    private mutating func takeHead() throws(OriginError) -> Bool {
+    private mutating func takeHead(from connection: OriginConnection) throws(OriginError) -> Bool {
         while true {
-            if let end = try headEnd() {
-                let isFinal = try passHead(endingAt: end)
+            if let end = try headEnd(connection) {
+                let isFinal = try passHead(of: connection, endingAt: end)
                 if isFinal { return true }
                 scanner = HeadScanner()
                 continue
@@ -196,7 +201,7 @@ struct OriginExchange: ~Copyable {
         }
     }
 
-    private mutating func headEnd() throws(OriginError) -> Int? {
+    private mutating func headEnd(_ connection: OriginConnection) throws(OriginError) -> Int? {
         do {
             return try scanner.end(
                 in: connection.input.bytes, connection.input.range, limits: HeadLimits())
@@ -206,7 +211,9 @@ struct OriginExchange: ~Copyable {
     }
 
     /// - Returns: whether it was the final head.
-    private mutating func passHead(endingAt end: Int) throws(OriginError) -> Bool {
+    private mutating func passHead(
+        of connection: OriginConnection, endingAt end: Int
+    ) throws(OriginError) -> Bool {
         let head: ResponseHead
         let framing: BodyFraming
         do {
@@ -243,7 +250,7 @@ struct OriginExchange: ~Copyable {
     }
 
     /// - Returns: whether a piece was passed on and more may be there; nil where nothing came.
-    private mutating func takeBody() throws(OriginError) -> Bool? {
+    private mutating func takeBody(from connection: OriginConnection) throws(OriginError) -> Bool? {
         guard var reader = body else { return nil }
         let wanted = min(reader.bytesLeft ?? Piece.maximumCount, Piece.maximumCount)
         let credit = exchange.takeCredit(upTo: wanted)
@@ -289,20 +296,15 @@ struct OriginExchange: ~Copyable {
 
     // MARK: - Waiting and the end
 
-    /// Waits until something can move.
-    ///
-    /// - Returns: false where the relay has cut the exchange.
-    private func wait() throws(OriginError) -> Bool {
+    /// Waits until something can move, or the exchange was cut.
+    private func wait(on connection: OriginConnection) throws(OriginError) {
         let isWaitingForHead = body == nil
         // Until the final head is there, and after that only while there is room for its body.
-        var interest: Readiness = isWaitingForHead ? .readable : []
-        let credit = isWaitingForHead ? 0 : exchange.takeCredit(upTo: 1)
-        if credit > 0 {
-            exchange.returnCredit(credit)
-            interest = .readable
-        }
+        var interest: Readiness = []
+        let hasCredit = isWaitingForHead || exchange.hasCredit
+        if hasCredit { interest = .readable }
         if connection.stream.unsent > 0 { interest.insert(.writable) }
-        let wantsCredit = !isWaitingForHead && credit == 0
+        let wantsCredit = !hasCredit
         let wantsArrivals = connection.stream.unsent == 0
         if exchange.willPoll(doorbell, wantsCredit: wantsCredit, wantsArrivals: wantsArrivals) {
             // An answer's body may pause for ever (events); its head, or a body of the request
@@ -321,15 +323,6 @@ struct OriginExchange: ~Copyable {
                         code: .httpResponseTimeout, reason: "the origin takes no more of the request")
                 }
             }
-        }
-        return exchange.cut == nil
-    }
-
-    /// Keeps the connection where it is fit for another request: everything has been said, and
-    /// nothing more came than that.
-    private consuming func keep() {
-        if isKept && requestEnds && connection.stream.unsent == 0 && connection.input.isEmpty {
-            mirror.origin.put(connection)
         }
     }
 }

@@ -14,8 +14,8 @@ package enum BodyError: Error {
     case stream(StreamError)
 }
 
-package struct BodyReader {
-    private enum Framing {
+package struct BodyReader: Sendable {
+    private enum Framing: Sendable {
         case length(left: Int)
         case chunked(ChunkedDecoder)
         case untilClose

@@ -1,6 +1,7 @@
 // Bytes that have been read and not yet been used.
 
 import Streams
+import Threads
 
 /// The bytes of `bytes` in `range` wait to be used. Owned by the thread that owns the stream.
 package struct InputBuffer {
@@ -36,6 +37,15 @@ package struct InputBuffer {
             start = 0
         }
         return try stream.read(appendingTo: &bytes, room: room)
+    }
+
+    /// Blocks until bytes are there or the peer has ended.
+    ///
+    /// - Throws: `.timedOut` at the deadline.
+    package mutating func fill(
+        from stream: ByteStream, room: Int, until deadline: Deadline
+    ) throws(StreamError) -> Arrival {
+        try stream.read(appendingTo: &bytes, room: room, until: deadline)
     }
 
     /// Gives the memory back while nothing waits.

@@ -5,6 +5,9 @@
 
 import Wire
 
+/// What ends a chunked body without trailers.
+package let lastChunk = Array("0\r\n\r\n".utf8)
+
 package struct Piece: Sendable {
     /// Room in front: a WebSocket header (14) and a message header (6), or a chunk's size line.
     package static let headroom = FrameHeader.maximumLength + MessageHeader.length

@@ -87,6 +87,19 @@ package enum File {
         return Status(status)
     }
 
+    /// Whether something is at `path`, or may be: only a sure no is a no.
+    package static func exists(_ path: String) -> Bool {
+        do throws(FileError) {
+            _ = try status(of: path)
+            return true
+        } catch {
+            return !error.isMissingFile
+        }
+    }
+
+    /// Whether this process may give files to other users.
+    package static var canChangeOwners: Bool { geteuid() == 0 }
+
     /// Reads the whole file, which may also be a pipe.
     ///
     /// - Throws: also where it holds more than `limit` bytes.
@@ -99,16 +112,28 @@ package enum File {
         guard unsafe fstat(descriptor, &status) == 0 else {
             throw FileError("read", path, errno: errno)
         }
+        let bytes = try read(descriptor, path, maximumBytes: limit)
+        return Contents(bytes: bytes, status: Status(status))
+    }
+
+    /// Reads standard input to its end.
+    package static func readStandardInput(maximumBytes limit: Int) throws(FileError) -> [UInt8] {
+        try read(0, "standard input", maximumBytes: limit)
+    }
+
+    private static func read(
+        _ descriptor: Int32, _ name: String, maximumBytes limit: Int
+    ) throws(FileError) -> [UInt8] {
         var bytes: [UInt8] = []
         var piece = [UInt8](repeating: 0, count: 16 * 1024)
         while true {
             let count = unsafe Glibc.read(descriptor, &piece, piece.count)
             if count < 0 && errno == EINTR { continue }
-            guard count >= 0 else { throw FileError("read", path, errno: errno) }
-            if count == 0 { return Contents(bytes: bytes, status: Status(status)) }
+            guard count >= 0 else { throw FileError("read", name, errno: errno) }
+            if count == 0 { return bytes }
             bytes += piece[..<count]
             guard bytes.count <= limit else {
-                throw FileError("read", path, reason: "it is larger than \(limit) bytes")
+                throw FileError("read", name, reason: "it is larger than \(limit) bytes")
             }
         }
     }
@@ -153,16 +178,16 @@ package enum File {
     ) throws(FileError) -> Swift.Result<Result, Failure> {
         let directory = directory(of: resolved(path))
         let descriptor = unsafe Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw FileError("lock", directory, errno: errno) }
+        guard descriptor >= 0 else { throw FileError("lock directory", directory, errno: errno) }
         defer { Glibc.close(descriptor) }  // This unlocks.
         var tries = 0
         while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
             guard errno == EWOULDBLOCK || errno == EINTR else {
-                throw FileError("lock", directory, errno: errno)
+                throw FileError("lock directory", directory, errno: errno)
             }
             guard tries < 500 else {
                 throw FileError(
-                    "lock", directory, reason: "another process has held it for ten seconds")
+                    "lock directory", directory, reason: "another process has held it for ten seconds")
             }
             tries += 1
             usleep(20_000)
@@ -184,14 +209,21 @@ package enum File {
     ) -> Int32 {
         let code = writeAll(bytes, to: descriptor)
         guard code == 0 else { return code }
+        var status = Glibc.stat()
+        guard unsafe fstat(descriptor, &status) == 0 else { return errno }
         // The owner first: changing it may clear mode bits, and the mode may open it to a group.
-        if let owner, fchown(descriptor, owner.user, owner.group) != 0 { return errno }
+        if let owner, owner != (status.st_uid, status.st_gid),
+            fchown(descriptor, owner.user, owner.group) != 0
+        {
+            return errno
+        }
         guard fchmod(descriptor, mode) == 0, fsync(descriptor) == 0 else { return errno }
         return 0
     }
 
-    private static func directory(of path: String) -> String {
-        path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+    /// The directory that a file is in, with a slash at its end.
+    package static func directory(of path: String) -> String {
+        path.lastIndex(of: "/").map { String(path[...$0]) } ?? "./"
     }
 
     /// Makes a rename in the directory last. A failure is not an error: the new file is in place.

@@ -56,9 +56,4 @@ extension Duration {
     package var milliseconds: Int {
         Int(components.seconds) * 1000 + Int(components.attoseconds / 1_000_000_000_000_000)
     }
-
-    /// Whole nanoseconds, for a deadline.
-    package var nanoseconds: Int {
-        Int(components.seconds) * 1_000_000_000 + Int(components.attoseconds / 1_000_000_000)
-    }
 }

@@ -41,6 +41,8 @@ package struct RelayConfiguration: Sendable {
         package var hosts: [String] = []
     }
 
+    package static let defaultKeysFile = "/var/lib/magicmirrord/keys"
+
     package var listening: [Listening]
     /// Nil: no TLS.
     package var certificate: Certificate?
@@ -49,7 +51,7 @@ package struct RelayConfiguration: Sendable {
     package var domain: String?
     package var adminListening: SocketAddressText?
     package var controlSocket: String?
-    package var keysFile = "/var/lib/magicmirrord/keys"
+    package var keysFile = defaultKeysFile
     package var agentPath = "/mirror"
     package var mirrors: [Mirror] = []
     package var limits = RelayLimits()

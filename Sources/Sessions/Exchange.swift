@@ -176,12 +176,21 @@ package final class Exchange: Sendable {
         }
     }
 
+    /// Whether body bytes may be sent now.
+    package var hasCredit: Bool { state.withLock { $0.sendCredit > 0 } }
+
     /// Makes arrivals and credit ring `doorbell`, for a worker that is about to poll.
     ///
-    /// - Returns: false where something has arrived already, or there is credit and `wantsCredit`.
-    package func willPoll(_ doorbell: Doorbell, wantsCredit: Bool) -> Bool {
+    /// - Returns: false where what is wanted is there already, or the exchange was cut.
+    package func willPoll(
+        _ doorbell: Doorbell, wantsCredit: Bool, wantsArrivals: Bool
+    ) -> Bool {
         state.withLock { state in
-            if state.hasArrival || (wantsCredit && state.sendCredit > 0) { return false }
+            if state.cut != nil || (wantsArrivals && state.hasArrival)
+                || (wantsCredit && state.sendCredit > 0)
+            {
+                return false
+            }
             state.waiter = .doorbell(doorbell)
             return true
         }

@@ -10,7 +10,7 @@ import Threads
 /// A connection. Not Sendable: exactly one thread owns it; it moves with `sending`.
 package final class ByteStream {
     private let socket: Socket
-    private let tls: TLSEngine?
+    private var tls: TLSEngine?
     private let output = OutputBuffer()
     /// The peer's address in figures.
     package let peer: SocketAddress
@@ -21,14 +21,19 @@ package final class ByteStream {
         tls = nil
     }
 
-    /// Under TLS, as the context's side. The handshake is still to be done.
-    ///
-    /// - Parameter host: whose certificate a client expects.
-    package init(_ socket: consuming Socket, _ context: TLSContext, host: String? = nil) {
+    /// Under TLS, as a server. The handshake is still to be done.
+    package init(_ socket: consuming Socket, _ context: TLSContext) {
         peer = SocketAddress.of(socket.descriptor, peer: true)
         tls = TLSEngine(context, descriptor: socket.descriptor, output: output)
         self.socket = socket
-        if let host { tls?.expect(host: host) }
+    }
+
+    /// Goes on under TLS as a client: what was read before was in the clear, and nothing of it may
+    /// be left.
+    package func startTLS(_ context: TLSContext, host: String) {
+        let engine = TLSEngine(context, descriptor: socket.descriptor, output: output)
+        engine.expect(host: host)
+        tls = engine
     }
 
     /// For poll(2) and epoll(7) only.

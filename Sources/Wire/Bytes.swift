@@ -2,19 +2,15 @@
 //
 // Called by: the other files of this target, on any thread.
 // Waits for: nothing; pure functions over `Span<UInt8>`, each access checked against its bounds.
-// Hard: `word(at:)` is written byte by byte and compiled to one load; look at the machine code
-// before changing its shape.
+// Hard: the bit tricks; each has a test against the plain loop over all bytes.
 
 extension Span<UInt8> {
     /// The eight bytes from `index`, the first one lowest.
     @inline(__always)
     func word(at index: Int) -> UInt64 {
-        let s = extracting(index..<(index &+ 8))
-        let low =
-            UInt64(s[0]) | UInt64(s[1]) << 8 | UInt64(s[2]) << 16 | UInt64(s[3]) << 24
-        let high =
-            UInt64(s[4]) | UInt64(s[5]) << 8 | UInt64(s[6]) << 16 | UInt64(s[7]) << 24
-        return low | high << 32
+        // Unsafe by name only: any eight bytes are a UInt64, and the bounds are checked.
+        let word = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self)
+        return UInt64(littleEndian: word)
     }
 
     /// Up to eight bytes from `index` to `end`, the first one lowest, the missing ones zero.
@@ -22,7 +18,7 @@ extension Span<UInt8> {
     func word(at index: Int, end: Int) -> UInt64 {
         if index &+ 8 <= count {
             let word = word(at: index)
-            return end &- index >= 8 ? word : word & ~(~0 << UInt64(8 &* (end &- index)))
+            return end &- index >= 8 ? word : word & ~(~0 &<< UInt64(truncatingIfNeeded: 8 &* (end &- index)))
         }
         var word: UInt64 = 0
         var at = end
@@ -33,46 +29,41 @@ extension Span<UInt8> {
         return word
     }
 
-    /// The index of the first line feed at or after `index`, or `end`.
+    /// The index of the first byte from `index` for which `isStop` holds, or `end`.
+    ///
+    /// - Parameter suspects: marks bytes of a word that may be such; a word without any is skipped
+    ///   whole. Only the lowest mark need be right: behind it each byte is looked at again.
     @inline(__always)
-    func indexOfLineFeed(from index: Int, to end: Int) -> Int {
+    func firstIndex(
+        from index: Int, to end: Int, suspects: (UInt64) -> UInt64, isStop: (UInt8) -> Bool
+    ) -> Int {
         var at = index
         while at &+ 8 <= end {
-            let difference = word(at: at) ^ (UInt64.ones &* 0x0A)
-            let found = (difference &- .ones) & ~difference & .tops
-            if found != 0 { return at &+ found.trailingZeroBitCount >> 3 }
-            at &+= 8
+            let found = suspects(word(at: at))
+            if found == 0 {
+                at &+= 8
+                continue
+            }
+            at &+= found.trailingZeroBitCount >> 3
+            if isStop(self[at]) { return at }
+            at &+= 1
         }
-        while at < end, self[at] != 0x0A { at &+= 1 }
+        while at < end, !isStop(self[at]) { at &+= 1 }
         return at
     }
 
-    /// The index of the first control byte (0x00...0x1F but the tab, and 0x7F) from `index`.
-    ///
-    /// - Returns: `end` where there is none.
+    /// The index of the first line feed from `index`, or `end`.
+    @inline(__always)
+    func indexOfLineFeed(from index: Int, to end: Int) -> Int {
+        firstIndex(from: index, to: end, suspects: { $0.equal(0x0A) }, isStop: { $0 == 0x0A })
+    }
+
+    /// The index of the first control byte (0x00...0x1F but the tab, and 0x7F), or `end`.
     @inline(__always)
     func indexOfControl(from index: Int, to end: Int) -> Int {
-        var at = index
-        while at < end {
-            // A word with no byte that could be a control is skipped whole. The test may also fire
-            // for the byte after a true hit, never before one: the loop below decides.
-            while at &+ 8 <= end {
-                let word = word(at: at)
-                let low = (word &- (UInt64.ones &* 0x20)) & ~word
-                let difference = word ^ (UInt64.ones &* 0x7F)
-                let delete = (difference &- .ones) & ~difference
-                let found = (low | delete) & .tops
-                if found != 0 {
-                    at &+= found.trailingZeroBitCount >> 3
-                    break
-                }
-                at &+= 8
-            }
-            if at >= end { break }
-            if self[at].isControl { return at }
-            at &+= 1
-        }
-        return end
+        firstIndex(
+            from: index, to: end, suspects: { $0.below(0x20) | $0.equal(0x7F) },
+            isStop: \.isControl)
     }
 
     /// Whether the bytes of `range` are `text`, letter case aside.
@@ -103,9 +94,21 @@ extension Span<UInt8> {
     }
 }
 
+// Bit tricks on eight bytes, after "Hacker's Delight" §6-1. A borrow can only come from a byte that
+// is a hit, so the lowest bit set is one.
 extension UInt64 {
     static var ones: UInt64 { 0x0101_0101_0101_0101 }
+
+    /// The highest bits of all bytes; with `&` those that are set.
     static var tops: UInt64 { 0x8080_8080_8080_8080 }
+
+    /// Marks bytes below `limit`, which is at most 0x80.
+    @inline(__always)
+    func below(_ limit: UInt64) -> UInt64 { (self &- Self.ones &* limit) & ~self & Self.tops }
+
+    /// Marks bytes equal to `byte`, which is below 0x80.
+    @inline(__always)
+    func equal(_ byte: UInt64) -> UInt64 { (self ^ Self.ones &* byte).below(1) }
 }
 
 extension UInt8 {
@@ -129,9 +132,17 @@ extension UInt8 {
 
     /// RFC 9110 §5.6.2 `tchar`: ``!#$%&'*+-.^_`|~``, digits and letters.
     @inline(__always) var isTokenCharacter: Bool {
-        let low: UInt64 = 0x03FF_6CFA_0000_0000
-        let high: UInt64 = 0x57FF_FFFF_C7FF_FFFE
+        isIn(low: 0x03FF_6CFA_0000_0000, high: 0x57FF_FFFF_C7FF_FFFE)
+    }
+
+    /// A host name or IPv4 address: `-._~`, digits and letters.
+    @inline(__always) var isHostCharacter: Bool {
+        isIn(low: 0x03FF_6000_0000_0000, high: 0x47FF_FFFE_87FF_FFFE)
+    }
+
+    /// Whether the bit of this byte is set in 64 + 64 bits.
+    @inline(__always) private func isIn(low: UInt64, high: UInt64) -> Bool {
         let half = self < 0x40 ? low : high
-        return self < 0x80 && half >> UInt64(self & 0x3F) & 1 == 1
+        return self < 0x80 && half &>> UInt64(self & 0x3F) & 1 == 1
     }
 }

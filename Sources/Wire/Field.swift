@@ -77,14 +77,12 @@ package struct Fields: Sendable {
         _ buffer: [UInt8], _ range: Range<Int>, limits: HeadLimits = HeadLimits()
     ) throws(HeadError) -> Fields {
         guard range.count <= limits.maximumHeadBytes else { throw .headTooLarge }
-        return try Fields(copying: buffer, range, linesFrom: 0, limits: limits)
+        return try Fields(Array(buffer[range]), linesFrom: 0, limits: limits)
     }
 
-    /// Copies `range` and reads the field lines that begin at the offset `start` in it.
-    init(
-        copying buffer: [UInt8], _ range: Range<Int>, linesFrom start: Int, limits: HeadLimits
-    ) throws(HeadError) {
-        let bytes = Array(buffer[range])
+    /// Reads the field lines that begin at `start` in `bytes` and end with it.
+    @inline(__always)
+    init(_ bytes: [UInt8], linesFrom start: Int, limits: HeadLimits) throws(HeadError) {
         var lines: [FieldLine] = []
         lines.reserveCapacity(min(limits.maximumFields, 16))
         present = try Self.parseLines(
@@ -106,13 +104,14 @@ package struct Fields: Sendable {
                 guard at &+ 2 == end else { throw .malformed(.bytesAfterEnd) }
                 return present
             }
-            let name = at
-            while at < end, bytes[at].isTokenCharacter { at &+= 1 }
-            guard at < end, bytes[at] == 0x3A, at > name else {
-                throw .malformed(.fieldName(bytes, name..<at))
+            let name = at..<bytes.indexOfNameEnd(from: at, to: end)
+            guard name.upperBound < end, bytes[name.upperBound] == 0x3A, !name.isEmpty else {
+                throw .malformed(.fieldName(bytes, name))
             }
-            let nameRange = name..<at
-            at &+= 1
+            let id = FieldName.find(in: bytes, name)
+            // The known names are tokens.
+            guard id != .other || bytes.isToken(name) else { throw .malformed(.fieldName) }
+            at = name.upperBound &+ 1
             while at < end, bytes[at].isBlank { at &+= 1 }
             let value = at
             at = bytes.indexOfControl(from: at, to: end)
@@ -122,14 +121,28 @@ package struct Fields: Sendable {
             at &+= 2
 
             guard lines.count < maximumFields else { throw .tooManyFields }
-            let id = FieldName.find(in: bytes, nameRange)
             present.insert(id)
-            lines.append(FieldLine(id: id, name: nameRange, value: value..<valueEnd))
+            lines.append(FieldLine(id: id, name: name, value: value..<valueEnd))
         }
     }
 }
 
 extension Span<UInt8> {
+    /// The index of the first colon, control byte, space or byte above 0x7E, or `end`.
+    @inline(__always)
+    fileprivate func indexOfNameEnd(from index: Int, to end: Int) -> Int {
+        firstIndex(
+            from: index, to: end,
+            suspects: { $0.below(0x21) | $0.equal(0x3A) | $0.equal(0x7F) | $0 & .tops },
+            isStop: { $0 == 0x3A || $0 &- 0x21 >= 0x5E })
+    }
+
+    @inline(__always)
+    func isToken(_ range: Range<Int>) -> Bool {
+        for index in range where !self[index].isTokenCharacter { return false }
+        return !range.isEmpty
+    }
+
     /// Throws unless a carriage return and a line feed stand at `index`.
     @inline(__always)
     func requireLineEnd(at index: Int) throws(HeadError) {

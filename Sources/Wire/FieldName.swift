@@ -1,8 +1,8 @@
 // The field names that this project looks at, and sets of them.
 //
 // Called by: Fields (finds the name of each line once, while parsing), everybody who asks for a field.
-// Hard: finding a name must cost a few nanoseconds. The candidates of equal length are compared as
-// three words of eight bytes, letter case folded.
+// Hard: finding a name must cost a few nanoseconds: three words of eight bytes with their letter case
+// folded, one look into a hash table.
 
 /// A field name known here; all others are `other`.
 package enum FieldName: UInt8, Sendable, CaseIterable {
@@ -58,26 +58,19 @@ package enum FieldName: UInt8, Sendable, CaseIterable {
         }
     }
 
-    /// The name in `range` of `bytes`, which are token characters.
+    /// The name in `range` of `bytes`, which holds no control byte; `other` where it is unknown.
+    @inline(__always)
     static func find(in bytes: Span<UInt8>, _ range: Range<Int>) -> FieldName {
         guard range.count <= FoldedName.maximumLength else { return .other }
-        let name = FoldedName(bytes, range)
-        let table = FoldedName.known
-        var index = table.first[range.count]
-        let end = table.first[range.count + 1]
-        while index < end {
-            if table.names[index] == name { return table.ids[index] }
-            index += 1
-        }
-        return .other
+        return NameTable.known.find(FoldedName(bytes, range))
     }
 }
 
-/// The letters of a name folded to lower case, in three words.
+/// The letters of a name folded to lower case, in three words, filled up with spaces.
 ///
-/// Setting the bit 0x20 maps no other token character to a letter, a digit or the hyphen, and the
-/// known names consist of letters and hyphens: so equal words mean equal names.
-private struct FoldedName: Equatable {
+/// Setting the bit 0x20 makes no byte a letter or a hyphen that was not one, but for control bytes.
+/// The known names consist of letters and hyphens: so equal words mean equal names.
+private struct FoldedName {
     static let maximumLength = 24
 
     let words: (UInt64, UInt64, UInt64)
@@ -88,51 +81,68 @@ private struct FoldedName: Equatable {
         let end = range.upperBound
         let fold = UInt64.ones &* 0x20
         words.0 = bytes.word(at: start, end: end) | fold
-        words.1 = range.count > 8 ? bytes.word(at: start &+ 8, end: end) | fold : 0
-        words.2 = range.count > 16 ? bytes.word(at: start &+ 16, end: end) | fold : 0
+        words.1 = range.count > 8 ? bytes.word(at: start &+ 8, end: end) | fold : fold
+        words.2 = range.count > 16 ? bytes.word(at: start &+ 16, end: end) | fold : fold
+    }
+}
+
+/// The known names in a hash table without collisions, found by trying multipliers.
+private struct NameTable {
+    private struct Slot {
+        var name = (UInt64(0), UInt64(0), UInt64(0))
+        var id = FieldName.other
+    }
+
+    static let known = NameTable()
+
+    private static let slotBits: UInt64 = 7
+    private var multiplier: UInt64 = 1
+    private var slots: [Slot] = []
+
+    private init() {
+        let names = FieldName.allCases.filter { $0 != .other }.map { id in
+            let text = Array(id.text.description.utf8)
+            return Slot(name: FoldedName(text.span, text.indices).words, id: id)
+        }
+        repeat {
+            // The multiplier of Knuth's MMIX generator; about a hundred steps are needed.
+            multiplier = multiplier &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            slots = Array(repeating: Slot(), count: 1 << Int(Self.slotBits))
+            for name in names where slots[index(of: name.name)].id == .other {
+                slots[index(of: name.name)] = name
+            }
+        } while slots.filter { $0.id != .other }.count < names.count
     }
 
     @inline(__always)
-    static func == (left: FoldedName, right: FoldedName) -> Bool {
-        left.words == right.words
+    private func index(of words: (UInt64, UInt64, UInt64)) -> Int {
+        let sum = words.0 &+ (words.1 << 7 | words.1 >> 57) &+ (words.2 << 14 | words.2 >> 50)
+        return Int(truncatingIfNeeded: (sum &* multiplier) &>> (64 &- Self.slotBits))
     }
 
-    /// The known names sorted by length; `first[n]` is the index of the first one of length n.
-    struct Table {
-        var names: [FoldedName] = []
-        var ids: [FieldName] = []
-        var first: [Int] = []
+    @inline(__always)
+    func find(_ name: FoldedName) -> FieldName {
+        let slot = slots[index(of: name.words)]
+        return slot.name == name.words ? slot.id : .other
     }
-
-    static let known: Table = {
-        var table = Table()
-        for length in 0...maximumLength {
-            table.first.append(table.names.count)
-            for id in FieldName.allCases where id != .other {
-                let text = Array(id.text.description.utf8)
-                guard text.count == length else { continue }
-                table.names.append(FoldedName(text.span, 0..<length))
-                table.ids.append(id)
-            }
-        }
-        table.first.append(table.names.count)
-        return table
-    }()
 }
 
 /// A set of field names, one bit each.
 package struct FieldSet: ExpressibleByArrayLiteral, Equatable, Sendable {
     private var bits: UInt64 = 0
 
+    @inline(__always)
+    package init() {}
+
     package init(arrayLiteral names: FieldName...) {
         for name in names { insert(name) }
     }
 
     @inline(__always)
-    package func contains(_ name: FieldName) -> Bool { bits >> UInt64(name.rawValue) & 1 == 1 }
+    package func contains(_ name: FieldName) -> Bool { bits &>> UInt64(name.rawValue) & 1 == 1 }
 
     @inline(__always)
-    package mutating func insert(_ name: FieldName) { bits |= 1 << UInt64(name.rawValue) }
+    package mutating func insert(_ name: FieldName) { bits |= 1 &<< UInt64(name.rawValue) }
 
     package func union(_ other: FieldSet) -> FieldSet {
         var union = self

@@ -61,8 +61,9 @@ package struct RequestHead: Sendable {
     ) throws(HeadError) -> RequestHead {
         let head = buffer.span.skippingEmptyLines(range)
         guard head.count <= limits.maximumHeadBytes else { throw .headTooLarge }
-        let line = try RequestLine(buffer.span.extracting(head), limits)
-        let fields = try Fields(copying: buffer, head, linesFrom: line.end, limits: limits)
+        let bytes = Array(buffer[head])
+        let line = try RequestLine(bytes.span, limits)
+        let fields = try Fields(bytes, linesFrom: line.end, limits: limits)
         let request = RequestHead(
             fields: fields, method: line.method, target: line.target, form: line.form,
             minorVersion: line.minorVersion)
@@ -73,17 +74,22 @@ package struct RequestHead: Sendable {
 
     /// RFC 9112 §3.2: one Host field, and the same host as in the target where that names one.
     private func checkHost() throws(HeadError) {
-        guard let host = fields.value(.host) else {
+        var host: Range<Int>?
+        if fields.present.contains(.host) {
+            for line in fields.lines where line.id == .host {
+                guard host == nil else { throw .malformed(.repeatedHost) }
+                host = line.value
+            }
+        }
+        guard let host else {
             guard minorVersion == 0 else { throw .malformed(.missingHost) }
             return
         }
-        guard fields.count(.host) == 1 else { throw .malformed(.repeatedHost) }
-        let span = fields.bytes.span
-        let range = host.startIndex..<host.endIndex
-        guard range.isEmpty || span.isAuthority(range) else { throw .malformed(.host) }
+        let bytes = fields.bytes.span
+        guard host.isEmpty || bytes.isAuthority(host) else { throw .malformed(.host) }
         switch form {
         case .absolute(_, let authority, _, _), .authority(let authority):
-            guard span.equalsIgnoringCase(authority, span.extracting(range)) else {
+            guard bytes.equalsIgnoringCase(authority, bytes.extracting(host)) else {
                 throw .malformed(.differentHost)
             }
         case .origin, .asterisk: break
@@ -121,13 +127,7 @@ private struct RequestLine {
         method = 0..<at
 
         let start = at &+ 1
-        at = start
-        var question: Int?
-        // 0x21...0x7E but '#': RFC 3986 allows fewer, yet clients send `{` and `"` in queries.
-        while at < bytes.count, bytes[at] &- 0x21 < 0x5E, bytes[at] != 0x23 {
-            if bytes[at] == 0x3F, question == nil { question = at }
-            at &+= 1
-        }
+        at = bytes.indexOfTargetEnd(from: start, to: bytes.count)
         target = start..<at
         guard at < bytes.count, bytes[at] == 0x20, !target.isEmpty else {
             throw .malformed(target.isEmpty ? .requestLine : .target)
@@ -136,19 +136,18 @@ private struct RequestLine {
         minorVersion = try bytes.minorVersion(at: at &+ 1, failing: .requestLine)
         try bytes.requireLineEnd(at: at &+ 9)
         end = at &+ 11
-        form = try Self.form(of: target, question: question, method: method, in: bytes)
+        form = try Self.form(of: target, method: method, in: bytes)
     }
 
     private static func form(
-        of target: Range<Int>, question: Int?, method: Range<Int>, in bytes: Span<UInt8>
+        of target: Range<Int>, method: Range<Int>, in bytes: Span<UInt8>
     ) throws(HeadError) -> TargetForm {
-        let isConnect = bytes.equals(method, "CONNECT")
-        if isConnect {
+        if method.count == 7, bytes.equals(method, "CONNECT") {
             guard bytes.isAuthority(target) else { throw .malformed(.targetForm) }
             return .authority(target)
         }
-        let pathEnd = question ?? target.upperBound
-        let query = question.map { $0 + 1..<target.upperBound }
+        let pathEnd = bytes.indexOfQuestionMark(from: target.lowerBound, to: target.upperBound)
+        let query = pathEnd < target.upperBound ? pathEnd &+ 1..<target.upperBound : nil
         if bytes[target.lowerBound] == 0x2F {
             return .origin(path: target.lowerBound..<pathEnd, query: query)
         }
@@ -188,6 +187,22 @@ extension Span<UInt8> {
     private func versionError(at index: Int, failing malformation: Malformation) -> HeadError {
         let isOther = equals(index..<(index + 5), "HTTP/") && self[index + 5].isDigit
         return isOther ? .unsupportedVersion : .malformed(malformation)
+    }
+
+    /// The index of the first byte that may not stand in a target, or `end`.
+    ///
+    /// 0x21...0x7E but '#': RFC 3986 allows fewer, yet clients send `{` and `"` in queries.
+    @inline(__always)
+    fileprivate func indexOfTargetEnd(from index: Int, to end: Int) -> Int {
+        firstIndex(
+            from: index, to: end,
+            suspects: { $0.below(0x21) | $0.equal(0x23) | $0.equal(0x7F) | $0 & .tops },
+            isStop: { $0 &- 0x21 >= 0x5E || $0 == 0x23 })
+    }
+
+    @inline(__always)
+    fileprivate func indexOfQuestionMark(from index: Int, to end: Int) -> Int {
+        firstIndex(from: index, to: end, suspects: { $0.equal(0x3F) }, isStop: { $0 == 0x3F })
     }
 
     func skippingEmptyLines(_ range: Range<Int>) -> Range<Int> {
@@ -241,8 +256,3 @@ extension Span<UInt8> {
     }
 }
 
-extension UInt8 {
-    @inline(__always) fileprivate var isHostCharacter: Bool {
-        isLetter || isDigit || self == 0x2E || self == 0x2D || self == 0x5F || self == 0x7E
-    }
-}

@@ -25,8 +25,9 @@ package struct ResponseHead: Sendable {
         _ buffer: [UInt8], _ range: Range<Int>, limits: HeadLimits = HeadLimits()
     ) throws(HeadError) -> ResponseHead {
         guard range.count <= limits.maximumHeadBytes else { throw .headTooLarge }
-        let line = try StatusLine(buffer.span.extracting(range))
-        let fields = try Fields(copying: buffer, range, linesFrom: line.end, limits: limits)
+        let bytes = Array(buffer[range])
+        let line = try StatusLine(bytes.span)
+        let fields = try Fields(bytes, linesFrom: line.end, limits: limits)
         try fields.checkConnectionOptions()
         return ResponseHead(
             fields: fields, status: line.status, reason: line.reason,

@@ -1,0 +1,164 @@
+// The agent as a whole: its threads, from the start to the stop.
+//
+// Called by: the program `magicmirror`, once.
+// Threads: one for each mirror and relay (RelaySession), a fixed pool that asks the origins
+// (OriginWorker), one that closes old connections each second, the journal's, the signals'.
+
+import Program
+import Sessions
+import Streams
+import Threads
+import Wire
+
+/// The running agent. Thread-safe: what changes is in one monitor, the rest is set once.
+package final class AgentProgram: Sendable {
+    private struct State: Sendable {
+        var sessions: [Int: SessionHandle] = [:]
+        var wasReady: Set<Int> = []
+        var running = 0
+        var refused = 0
+        var isStopping = false
+        var isAborting = false
+    }
+
+    private let state = Monitor(State())
+    private let configuration: AgentConfiguration
+    private let mirrors: [Mirror]
+    private let contexts: [TLSContext]
+    private let pool: WorkerPool<OriginJob>
+    let journal: Journal
+    let limits: AgentLimits
+    /// Of this process; a session of the same instance replaces the one before.
+    let instance: String
+
+    /// Reads trust files and starts the pool.
+    package init(_ configuration: AgentConfiguration, _ journal: Journal) throws {
+        self.configuration = configuration
+        self.journal = journal
+        limits = configuration.limits
+        instance = Cryptography.randomBytes(12).map { hexadecimal($0) }.joined()
+        mirrors = try configuration.mirrors.map { mirror throws(TLSConfigurationError) in
+            try Mirror(mirror, limits: configuration.limits)
+        }
+        contexts = try configuration.mirrors.map { mirror throws(TLSConfigurationError) in
+            try TLSContext(trust: mirror.trustFile, verifies: true)
+        }
+        let worker = OriginWorker(journal: journal, limits: limits)
+        let exchanges = configuration.mirrors.reduce(0) { $0 + $1.remotes.count } * limits.workers
+        pool = try WorkerPool(
+            name: "origin", workers: limits.workers * mirrors.count, capacity: exchanges
+        ) { job, doorbell in worker.serve(job, doorbell) }
+    }
+
+    /// Reads everything that `run` would, and stops there.
+    package static func check(_ configuration: AgentConfiguration) throws(TLSConfigurationError) {
+        for mirror in configuration.mirrors {
+            _ = try Mirror(mirror, limits: configuration.limits)
+            _ = try TLSContext(trust: mirror.trustFile, verifies: true)
+        }
+    }
+
+    /// Serves until it is told to stop, or every relay refuses it. Blocks that long.
+    package func run() throws -> ExitCode {
+        try Thread.start(name: "housekeeping") { [self] in
+            while true {
+                waitForStop(until: .after(seconds: 1), evenWhileStopping: true)
+                for mirror in mirrors { mirror.origin.closeOld() }
+            }
+        }
+        var number = 0
+        for (index, mirror) in configuration.mirrors.enumerated() {
+            for remote in mirror.remotes {
+                let dialer = RelayDialer(
+                    remote: remote, name: mirror.name, key: mirror.key,
+                    tls: remote.url.isSecure ? contexts[index] : nil,
+                    timeout: limits.connectTimeout)
+                let session = RelaySession(
+                    dialer: dialer, mirror: mirrors[index], program: self, number: number)
+                number += 1
+                state.withLock { $0.running += 1 }
+                try Thread.start(name: "relay-\(mirror.name)") { [self] in
+                    let wasRefused = !session.run()
+                    state.withLock { state in
+                        state.running -= 1
+                        if wasRefused { state.refused += 1 }
+                    }
+                    state.broadcast()
+                }
+            }
+        }
+        return waitForEnd()
+    }
+
+    private func waitForEnd() -> ExitCode {
+        let isStopped = state.wait(until: .distantFuture) { state -> Bool? in
+            state.isStopping || state.running == 0 ? state.isStopping : nil
+        }
+        if isStopped == false { return .refused }
+        _ = state.wait(until: .after(limits.drainTimeout)) { state in
+            state.running == 0 || state.isAborting ? true : nil
+        }
+        return .stopped
+    }
+
+    /// Lets the running exchanges finish, then stops; called a second time, stops at once.
+    package func stop() {
+        let sessions = state.withLock { state -> [SessionHandle] in
+            if state.isStopping { state.isAborting = true }
+            state.isStopping = true
+            return Array(state.sessions.values)
+        }
+        state.broadcast()
+        for session in sessions { session.drain() }
+    }
+
+    // MARK: - For the threads of the sessions
+
+    var isStopping: Bool { state.withLock { $0.isStopping } }
+
+    /// Blocks until the agent is to stop, or `deadline` passes.
+    func waitForStop(until deadline: Deadline, evenWhileStopping: Bool = false) {
+        _ = state.wait(until: deadline) { $0.isStopping && !evenWhileStopping ? true : nil }
+    }
+
+    func submit(_ job: OriginJob) -> Bool { pool.submit(job) }
+
+    func sessionStands(
+        _ number: Int, _ handle: SessionHandle, _ name: MirrorName, _ remote: RemoteURL
+    ) {
+        let (isFirst, drains) = state.withLock { state in
+            state.sessions[number] = handle
+            return (state.wasReady.insert(number).inserted, state.isStopping)
+        }
+        if isFirst {
+            StandardOutput.ready([("mirror", name.text), ("remote", remote.description)])
+        }
+        // The order to stop came while this session was being made.
+        if drains { handle.drain() }
+    }
+
+    func sessionEnded(_ number: Int) { state.withLock { $0.sessions[number] = nil } }
+}
+
+extension Mirror {
+    fileprivate init(
+        _ mirror: AgentConfiguration.Mirror, limits: AgentLimits
+    ) throws(TLSConfigurationError) {
+        name = mirror.name
+        prefix = Array(mirror.local.prefix.utf8)
+        policy = mirror.policy
+        let tls = mirror.local.isSecure
+            ? try TLSContext(trust: mirror.localTrustFile, verifies: !mirror.localIsInsecure) : nil
+        origin = Origin(mirror.local, tls: tls, limits: limits)
+        switch mirror.hostField {
+        case .preserve: host = nil
+        case .local: host = Array(mirror.local.hostField.utf8)
+        case .value(let value): host = Array(value.utf8)
+        }
+    }
+}
+
+private func hexadecimal(_ byte: UInt8) -> String {
+    let digits = String(byte, radix: 16)
+    return digits.count == 1 ? "0" + digits : digits
+}

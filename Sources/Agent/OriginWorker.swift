@@ -1,0 +1,120 @@
+// What a worker of the agent's pool does with one request: policy, origin, answer, log line.
+//
+// Called by: the pool, for each request that a session's owner has put in its queue.
+// Waits for: what OriginExchange waits for.
+
+import Program
+import Sessions
+import Threads
+import Wire
+
+struct OriginWorker: Sendable {
+    let journal: Journal
+    let limits: AgentLimits
+
+    /// What the log line of an exchange tells.
+    private struct Account {
+        let start = Deadline.now
+        var rule: String?
+        var status = 0
+        var bytesIn = 0
+        var bytesOut = 0
+        var error: OriginError?
+    }
+
+    /// Carries one exchange to its end. Blocks as long as it takes.
+    func serve(_ job: OriginJob, _ doorbell: Doorbell) {
+        var account = Account()
+        let head: RequestHead
+        do {
+            // The relay's own limits hold; here the head only has to be one message.
+            head = try RequestHead.parse(
+                job.head.bytes, job.head.payload,
+                limits: HeadLimits(
+                    maximumHeadBytes: MessageHeader.maximumPayload, maximumFields: 8192,
+                    maximumTargetBytes: MessageHeader.maximumPayload))
+        } catch {
+            job.exchange.reset(.httpRequestError, error.reason)
+            journal.warning("the relay sent a broken request") {
+                $0.field("MIRROR", job.mirror.name.text)
+                $0.field("REASON", error.reason)
+            }
+            return
+        }
+        do {
+            try ask(job, head, doorbell, &account)
+        } catch {
+            account.error = error
+            job.exchange.reset(error.code, error.reason)
+        }
+        job.exchange.finish()
+        log(job, head, account)
+    }
+
+    private func ask(
+        _ job: OriginJob, _ head: RequestHead, _ doorbell: Doorbell, _ account: inout Account
+    ) throws(OriginError) {
+        switch job.mirror.policy.decide(method: head.bytes[head.method], path: head.path) {
+        case .allowed(let rule): account.rule = rule
+        case .refused(let reason):
+            throw OriginError(code: .httpRequestDenied, reason: "refused by the agent: \(reason)")
+        }
+        let request: OriginRequest
+        do {
+            request = try OriginRequest(head, ends: job.ends, mirror: job.mirror)
+        } catch {
+            throw OriginError(code: .httpRequestError, reason: error.reason)
+        }
+        let origin = job.mirror.origin
+        // A request that must not be sent twice takes only a connection that was used a moment
+        // ago, which the origin is not about to close.
+        let maximumIdle = request.isRepeatable ? limits.idleTimeout : .seconds(1)
+        var kept = origin.take(maximumIdle: maximumIdle)
+        while true {
+            let connection: OriginConnection
+            if let found = kept.take() {
+                connection = found
+            } else {
+                connection = try origin.connect()
+            }
+            var exchange = OriginExchange(
+                job.exchange, request, ends: job.ends, mirror: job.mirror, doorbell: doorbell,
+                limits: limits)
+            defer {
+                account.status = exchange.status
+                account.bytesIn = exchange.bytesIn
+                account.bytesOut = exchange.bytesOut
+            }
+            switch try exchange.run(on: connection) {
+            case .complete(let isKept):
+                if isKept { origin.put(connection) }
+                return
+            case .cut:
+                throw OriginError(
+                    code: .cancelled, reason: job.exchange.cut?.reason ?? "cut by the relay")
+            case .stale: break
+            }
+        }
+    }
+
+    private func log(_ job: OriginJob, _ head: RequestHead, _ account: Account) {
+        let level: Journal.Level =
+            account.error == nil || account.error?.code == .cancelled ? .info : .warning
+        journal.write(level, "exchange") { line in
+            line.field("MIRROR", job.mirror.name.text)
+            line.field("EXCHANGE", job.exchange.id)
+            if let id = head.fields.value(.xRequestId) { line.field("REQUEST_ID", id) }
+            line.field("METHOD", head.bytes[head.method])
+            line.field("PATH", head.path)
+            line.field("STATUS", account.status)
+            if let error = account.error {
+                line.field("ERROR", error.code.proxyStatus)
+                line.field("REASON", error.reason)
+            }
+            if let rule = account.rule { line.field("RULE", rule) }
+            line.field("BYTES_IN", account.bytesIn)
+            line.field("BYTES_OUT", account.bytesOut)
+            line.field("DURATION_MS", milliseconds: nanosecondsSince(account.start))
+        }
+    }
+}

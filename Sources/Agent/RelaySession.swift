@@ -1,0 +1,128 @@
+// Keeps one mirror connected to one relay: dial, session, wait, again.
+//
+// Called by: AgentProgram, which gives each its thread `relay-NAME`.
+// Waits for: the relay (RelayDialer, Session), and between two attempts for the backoff or the stop.
+
+import Connections
+import Program
+import Sessions
+import Streams
+import Threads
+import Wire
+
+/// A request on its way from a session's owner to a worker.
+struct OriginJob: Sendable {
+    let exchange: Exchange
+    let head: Piece
+    let ends: Bool
+    let mirror: Mirror
+}
+
+struct RelaySession: Sendable {
+    let dialer: RelayDialer
+    let mirror: Mirror
+    let program: AgentProgram
+    let number: Int
+
+    /// Runs until the agent stops, or the relay refuses it for good. Blocks that long.
+    ///
+    /// - Returns: false where the relay refused.
+    func run() -> Bool {
+        let limits = program.limits
+        var backoff = Backoff(first: limits.reconnectDelay, last: limits.maximumReconnectDelay)
+        while !program.isStopping {
+            let start = Deadline.now
+            do throws(DialError) {
+                let (stream, input) = try dialer.dial()
+                let end = serve(stream, input)
+                program.sessionEnded(number)
+                log(end)
+            } catch {
+                switch error {
+                case .refused(let status):
+                    program.journal.error("the relay refuses this agent; check key and name") {
+                        describe(&$0)
+                        $0.field("STATUS", status)
+                    }
+                    return false
+                case .failed(let reason):
+                    program.journal.warning("cannot connect to the relay") {
+                        describe(&$0)
+                        $0.field("REASON", reason)
+                    }
+                }
+            }
+            if nanosecondsSince(start) > limits.connectTimeout.nanoseconds { backoff.reset() }
+            program.waitForStop(until: .after(backoff.next()))
+        }
+        return true
+    }
+
+    private func serve(_ stream: sending ByteStream, _ input: InputBuffer) -> SessionEnd {
+        let limits = program.limits
+        do {
+            let session = try Session(
+                stream, input, role: .agent,
+                settings: Settings(
+                    program: "magicmirror \(Version.number)", maximumExchanges: limits.workers,
+                    instance: program.instance),
+                limits: SessionLimits(
+                    heartbeatInterval: limits.heartbeatInterval,
+                    heartbeatTimeout: limits.heartbeatTimeout),
+                observer: self)
+            return session.run()
+        } catch {
+            return .lost("no descriptor for the session's doorbell")
+        }
+    }
+
+    private func log(_ end: SessionEnd) {
+        let reason: String
+        switch end {
+        case .closedByPeer(let code, let text): reason = "closed by the relay: \(code) \(text)"
+        case .lost(let text): reason = text
+        case .silent: reason = "no answer to a heartbeat"
+        case .protocolError(let text): reason = "protocol error: \(text)"
+        default: reason = "stopped"
+        }
+        if program.isStopping {
+            program.journal.info("session ended") {
+                describe(&$0)
+                $0.field("REASON", reason)
+            }
+        } else {
+            program.journal.warning("session ended, connecting again") {
+                describe(&$0)
+                $0.field("REASON", reason)
+            }
+        }
+    }
+
+    fileprivate func describe(_ line: inout JournalLine) {
+        line.field("MIRROR", mirror.name.text)
+        line.field("REMOTE", dialer.remote.url.description)
+    }
+}
+
+extension RelaySession: SessionObserver {
+    func sessionStands(_ handle: SessionHandle) {
+        program.journal.info("connected") {
+            describe(&$0)
+            $0.field("RELAY_VERSION", handle.peer.program)
+        }
+        program.sessionStands(number, handle, mirror.name, dialer.remote.url)
+    }
+
+    func requestArrived(_ exchange: Exchange, head: Piece, ends: Bool) {
+        let job = OriginJob(exchange: exchange, head: head, ends: ends, mirror: mirror)
+        if !program.submit(job) {
+            exchange.reset(.connectionLimitReached, "the agent is full")
+        }
+    }
+
+    func exchangeIsOver() {}
+
+    func peerDrains() {
+        program.journal.info("the relay takes no new requests") { describe(&$0) }
+    }
+}

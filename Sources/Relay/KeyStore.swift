@@ -1,0 +1,161 @@
+// The keys that open this relay, as they stand in the keys file now.
+//
+// Called by: the workers, for each request and each agent that connects (`lookup`, `isValid`); the
+// thread that ticks twice a second (`refresh`). Only `refresh` reads the disk.
+// Hard: a key must stop working within a second. Whoever keeps an identity for longer than one
+// request asks `isValid` again when `generation` has changed.
+
+import Program
+import Streams
+import Synchronization
+import Threads
+import Wire
+
+/// Whom a key stands for.
+package struct KeyIdentity: Sendable, Equatable {
+    package let id: String
+    package let role: KeyRole
+    package let user: MirrorName
+    /// The mirrors of `user` that it is for.
+    package let pattern: NamePattern
+    /// Seconds since 1970; nil: never.
+    package let expires: Int?
+
+    init(_ record: KeyRecord) {
+        id = record.id
+        role = record.role
+        user = record.user
+        pattern = record.pattern
+        expires = record.expires
+    }
+
+    /// Whether the key is for the mirror `user`/`name`, in its role.
+    package func covers(user: MirrorName, name: MirrorName) -> Bool {
+        user == self.user && pattern.matches(name)
+    }
+
+    fileprivate func isExpired(at now: Int) -> Bool {
+        expires.map { $0 <= now } ?? false
+    }
+}
+
+/// The keys. Thread-safe: all state is in one monitor.
+package final class KeyStore: Sendable {
+    /// What `refresh` found.
+    package enum Change: Sendable, Equatable {
+        case unchanged
+        /// Keys came, went or expired; so many are valid now.
+        case changed(keyCount: Int)
+        /// The file cannot be used; the keys from before stay. Reported once for each change of it.
+        case failed(StartError)
+    }
+
+    private struct Entry: Sendable {
+        let identity: KeyIdentity
+        let digest: [UInt8]
+    }
+
+    private struct State: Sendable {
+        /// By the first bytes of the digest. Timing may tell those of a digest; no secret follows.
+        var entries: [UInt64: [Entry]] = [:]
+        var identities: [String: KeyIdentity] = [:]
+        /// The file when it was last read, well or not; nil: it was not there.
+        var status: File.Status?
+        /// When the next key expires, in seconds since 1970.
+        var nextExpiry = Int.max
+
+        init(_ keys: KeysText, status: File.Status, now: Int) {
+            self.status = status
+            for record in keys.records {
+                let identity = KeyIdentity(record)
+                if identity.isExpired(at: now) { continue }
+                identities[record.id] = identity
+                entries[prefix(of: record.digest), default: []]
+                    .append(Entry(identity: identity, digest: record.digest))
+                nextExpiry = min(nextExpiry, record.expires ?? .max)
+            }
+        }
+    }
+
+    private let path: String
+    private let state: Monitor<State>
+    private let changes = Atomic<Int>(0)
+    /// What the operator should know though nothing is wrong.
+    package let warnings: [String]
+
+    /// Reads the keys file.
+    ///
+    /// - Parameter now: seconds since 1970; tests set it.
+    package init(
+        path: String, now: Int = WallClock.secondsSince1970
+    ) throws(StartError) {
+        self.path = path
+        let (keys, status) = try KeyFile.read(path)
+        state = Monitor(State(keys, status: status, now: now))
+        warnings =
+            status.isReadableByOthers
+            ? ["keys file '\(path)' is readable by everybody (chmod 640 '\(path)')"] : []
+    }
+
+    /// Grows with each change of the keys.
+    package var generation: Int { changes.load(ordering: .acquiring) }
+
+    package var keyCount: Int { state.withLock { $0.identities.count } }
+
+    /// Whose key `secret` is; nil: nobody's, or it has expired.
+    package func lookup(
+        _ secret: ArraySlice<UInt8>, now: Int = WallClock.secondsSince1970
+    ) -> KeyIdentity? {
+        let digest = Cryptography.sha256(secret)
+        let candidates = state.withLock { $0.entries[prefix(of: digest)] } ?? []
+        let found = candidates.first { Cryptography.equal($0.digest, digest) }
+        guard let identity = found?.identity, !identity.isExpired(at: now) else { return nil }
+        return identity
+    }
+
+    /// Whether the key of an identity found before still stands for the same.
+    package func isValid(
+        _ identity: KeyIdentity, now: Int = WallClock.secondsSince1970
+    ) -> Bool {
+        !identity.isExpired(at: now) && state.withLock { $0.identities[identity.id] } == identity
+    }
+
+    /// Reads the file again where it has changed, and lets expired keys go.
+    package func refresh(now: Int = WallClock.secondsSince1970) -> Change {
+        let status = try? File.status(of: path)
+        let (last, nextExpiry) = state.withLock { ($0.status, $0.nextExpiry) }
+        if status == last {
+            return now < nextExpiry ? .unchanged : expire(now)
+        }
+        // Whatever follows is said once: the next call compares with what was seen now.
+        state.withLock { $0.status = status }
+        do throws(StartError) {
+            let (keys, status) = try KeyFile.read(path)
+            let fresh = State(keys, status: status, now: now)
+            state.withLock { $0 = fresh }
+            changes.add(1, ordering: .releasing)
+            return .changed(keyCount: fresh.identities.count)
+        } catch {
+            return .failed(error)
+        }
+    }
+
+    private func expire(_ now: Int) -> Change {
+        let count = state.withLock { state in
+            state.identities = state.identities.filter { !$1.isExpired(at: now) }
+            state.entries = state.entries.compactMapValues { entries in
+                let left = entries.filter { !$0.identity.isExpired(at: now) }
+                return left.isEmpty ? nil : left
+            }
+            state.nextExpiry = state.identities.values.compactMap(\.expires).min() ?? .max
+            return state.identities.count
+        }
+        changes.add(1, ordering: .releasing)
+        return .changed(keyCount: count)
+    }
+}
+
+/// The first eight bytes of a digest.
+private func prefix(of digest: [UInt8]) -> UInt64 {
+    digest.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+}
