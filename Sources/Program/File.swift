@@ -138,6 +138,22 @@ package enum File {
         }
     }
 
+    /// Makes a directory that only this user can enter, where it is not there; not its parents.
+    package static func makeDirectory(_ path: String) throws(FileError) {
+        guard unsafe mkdir(path, 0o700) == 0 || errno == EEXIST else {
+            throw FileError("make directory", path, errno: errno)
+        }
+    }
+
+    /// Adds `bytes` at the end of a file, which is made where it is not there (mode 0640).
+    package static func append(_ bytes: [UInt8], to path: String) throws(FileError) {
+        let descriptor = unsafe Glibc.open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o640)
+        guard descriptor >= 0 else { throw FileError("write", path, errno: errno) }
+        defer { Glibc.close(descriptor) }
+        let code = writeAll(bytes, to: descriptor)
+        guard code == 0 else { throw FileError("write", path, errno: code) }
+    }
+
     /// Puts `bytes` in place of the file at `path`: after a crash it is the old file or the new.
     ///
     /// - Parameters:

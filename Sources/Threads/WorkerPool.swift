@@ -3,21 +3,20 @@
 /// The pool. Thread-safe: its queue is a monitor, the rest is set once.
 package final class WorkerPool<Job: Sendable>: Sendable {
     private let queue: BlockingQueue<Job>
-    package let workers: Int
+
+    /// A pool without workers yet.
+    ///
+    /// - Parameter capacity: how many jobs may wait.
+    package init(capacity: Int) { queue = BlockingQueue(capacity: capacity) }
 
     /// Starts `workers` threads called `NAME-1`… that run `body` for each job, one at a time.
     ///
     /// Each worker has a doorbell of its own, for jobs that must wait on a socket and on another
     /// thread at once. It may still be rung from the job before: look again, then wait again.
-    ///
-    /// - Parameter capacity: how many jobs may wait.
-    package init(
-        name: String, workers: Int, capacity: Int,
-        _ body: @escaping @Sendable (Job, Doorbell) -> Void
+    package func start(
+        name: String, workers: Int, _ body: @escaping @Sendable (Job, Doorbell) -> Void
     ) throws {
-        self.workers = workers
-        let queue = BlockingQueue<Job>(capacity: capacity)
-        self.queue = queue
+        let queue = queue
         for number in 1...workers {
             let doorbell = try Doorbell()
             try Thread.start(name: "\(name)-\(number)") {

@@ -18,7 +18,8 @@ extension Span<UInt8> {
     func word(at index: Int, end: Int) -> UInt64 {
         if index &+ 8 <= count {
             let word = word(at: index)
-            return end &- index >= 8 ? word : word & ~(~0 &<< UInt64(truncatingIfNeeded: 8 &* (end &- index)))
+            if end &- index >= 8 { return word }
+            return word & ~(~0 &<< UInt64(truncatingIfNeeded: 8 &* (end &- index)))
         }
         var word: UInt64 = 0
         var at = end

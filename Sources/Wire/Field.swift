@@ -94,6 +94,7 @@ package struct Fields: Sendable {
     private static func parseLines(
         _ bytes: Span<UInt8>, from start: Int, maximumFields: Int, into lines: inout [FieldLine]
     ) throws(HeadError) -> FieldSet {
+        let names = FieldNameTable.known
         let end = bytes.count
         var present = FieldSet()
         var at = start
@@ -108,7 +109,7 @@ package struct Fields: Sendable {
             guard name.upperBound < end, bytes[name.upperBound] == 0x3A, !name.isEmpty else {
                 throw .malformed(.fieldName(bytes, name))
             }
-            let id = FieldName.find(in: bytes, name)
+            let id = names.find(in: bytes, name)
             // The known names are tokens.
             guard id != .other || bytes.isToken(name) else { throw .malformed(.fieldName) }
             at = name.upperBound &+ 1

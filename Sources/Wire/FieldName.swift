@@ -57,13 +57,6 @@ package enum FieldName: UInt8, Sendable, CaseIterable {
         case .xRequestId: "X-Request-Id"
         }
     }
-
-    /// The name in `range` of `bytes`, which holds no control byte; `other` where it is unknown.
-    @inline(__always)
-    static func find(in bytes: Span<UInt8>, _ range: Range<Int>) -> FieldName {
-        guard range.count <= FoldedName.maximumLength else { return .other }
-        return NameTable.known.find(FoldedName(bytes, range))
-    }
 }
 
 /// The letters of a name folded to lower case, in three words, filled up with spaces.
@@ -87,13 +80,14 @@ private struct FoldedName {
 }
 
 /// The known names in a hash table without collisions, found by trying multipliers.
-private struct NameTable {
+struct FieldNameTable {
     private struct Slot {
         var name = (UInt64(0), UInt64(0), UInt64(0))
         var id = FieldName.other
     }
 
-    static let known = NameTable()
+    /// Each access costs a few nanoseconds: fetch it once per head.
+    static let known = FieldNameTable()
 
     private static let slotBits: UInt64 = 7
     private var multiplier: UInt64 = 1
@@ -120,8 +114,11 @@ private struct NameTable {
         return Int(truncatingIfNeeded: (sum &* multiplier) &>> (64 &- Self.slotBits))
     }
 
+    /// The name in `range` of `bytes`, which holds no control byte; `other` where it is unknown.
     @inline(__always)
-    func find(_ name: FoldedName) -> FieldName {
+    func find(in bytes: Span<UInt8>, _ range: Range<Int>) -> FieldName {
+        guard range.count <= FoldedName.maximumLength else { return .other }
+        let name = FoldedName(bytes, range)
         let slot = slots[index(of: name.words)]
         return slot.name == name.words ? slot.id : .other
     }

@@ -185,7 +185,8 @@ extension Span<UInt8> {
     }
 
     private func versionError(at index: Int, failing malformation: Malformation) -> HeadError {
-        let isOther = equals(index..<(index + 5), "HTTP/") && self[index + 5].isDigit
+        let major = self[index + 5]
+        let isOther = equals(index..<(index + 5), "HTTP/") && major.isDigit && major != 0x31
         return isOther ? .unsupportedVersion : .malformed(malformation)
     }
 
@@ -255,4 +256,3 @@ extension Span<UInt8> {
         return at == end
     }
 }
-
