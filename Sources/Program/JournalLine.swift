@@ -37,7 +37,7 @@ package struct JournalLine: Sendable {
         append(value)
     }
 
-    package mutating func field(_ name: StaticString, _ value: some BinaryInteger) {
+    package mutating func field(_ name: StaticString, _ value: Int) {
         begin(name)
         append(decimal: value)
     }
@@ -84,7 +84,7 @@ package struct JournalLine: Sendable {
         text.withUTF8Buffer { unsafe bytes.append(contentsOf: $0) }
     }
 
-    private mutating func append(decimal value: some BinaryInteger) {
+    private mutating func append(decimal value: Int) {
         if value < 0 { bytes.append(UInt8(ascii: "-")) }
         var rest = value.magnitude
         let start = bytes.count
