@@ -17,14 +17,14 @@ package struct RingBuffer<Element> {
     @inlinable
     package var first: Element? { used == 0 ? nil : slots[head] }
 
-    @inlinable
+    @inlinable @inline(__always)
     package mutating func append(_ element: Element) {
         if used == slots.count { grow() }
         slots[(head + used) & (slots.count - 1)] = element
         used += 1
     }
 
-    @inlinable
+    @inlinable @inline(__always)
     package mutating func popFirst() -> Element? {
         if used == 0 { return nil }
         let element = slots[head].take()
