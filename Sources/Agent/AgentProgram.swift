@@ -31,7 +31,7 @@ package final class AgentProgram: Sendable {
     /// Of this process; a session of the same instance replaces the one before.
     let instance: String
 
-    /// Reads trust files and starts the pool.
+    /// Reads trust files. Serves nothing yet.
     package init(_ configuration: AgentConfiguration, _ journal: Journal) throws {
         self.configuration = configuration
         self.journal = journal
@@ -43,11 +43,8 @@ package final class AgentProgram: Sendable {
         contexts = try configuration.mirrors.map { mirror throws(TLSConfigurationError) in
             try TLSContext(trust: mirror.trustFile, verifies: true)
         }
-        let worker = OriginWorker(journal: journal, limits: limits)
-        let exchanges = configuration.mirrors.reduce(0) { $0 + $1.remotes.count } * limits.workers
-        pool = try WorkerPool(
-            name: "origin", workers: limits.workers * mirrors.count, capacity: exchanges
-        ) { job, doorbell in worker.serve(job, doorbell) }
+        pool = WorkerPool(
+            capacity: configuration.mirrors.reduce(0) { $0 + $1.remotes.count } * limits.workers)
     }
 
     /// Reads everything that `run` would, and stops there.
@@ -60,6 +57,10 @@ package final class AgentProgram: Sendable {
 
     /// Serves until it is told to stop, or every relay refuses it. Blocks that long.
     package func run() throws -> ExitCode {
+        let worker = OriginWorker(journal: journal, limits: limits)
+        try pool.start(name: "origin", workers: limits.workers * mirrors.count) { job, doorbell in
+            worker.serve(job, doorbell)
+        }
         try Thread.start(name: "housekeeping") { [self] in
             while true {
                 waitForStop(until: .after(seconds: 1), evenWhileStopping: true)

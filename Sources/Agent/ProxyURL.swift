@@ -63,6 +63,7 @@ package struct ProxyURL: Sendable, Equatable {
     /// Whether a list `host,.domain,10.0.0.0/8,host:port,*` names the address.
     static func isExcepted(_ address: HostPort, by list: String) -> Bool {
         let host = address.host.lowercased()
+        let isAddress = AddressRange(host) != nil
         return list.split(separator: ",").contains { part in
             var entry = trimmed(part).lowercased()
             if entry == "*" { return true }
@@ -72,7 +73,8 @@ package struct ProxyURL: Sendable, Equatable {
                 entry = exact.host
             }
             if entry.hasPrefix(".") { entry.removeFirst() }
-            return !entry.isEmpty && (host == entry || host.hasSuffix("." + entry))
+            if host == entry { return true }
+            return !entry.isEmpty && !isAddress && host.hasSuffix("." + entry)
         }
     }
 }

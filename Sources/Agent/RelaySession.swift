@@ -35,7 +35,6 @@ struct RelaySession: Sendable {
             do throws(DialError) {
                 let (stream, input) = try dialer.dial()
                 let end = serve(stream, input)
-                program.sessionEnded(number)
                 log(end)
             } catch {
                 switch error {
@@ -121,6 +120,8 @@ extension RelaySession: SessionObserver {
     }
 
     func exchangeIsOver() {}
+
+    func sessionEnds() { program.sessionEnded(number) }
 
     func peerDrains() {
         program.journal.info("the relay takes no new requests") { describe(&$0) }

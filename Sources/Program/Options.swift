@@ -71,9 +71,9 @@ package struct Options: Sendable {
                 throw .commandLine("verb '\(first)' is not whole (there are \(names))")
             }
             let written = longer.isEmpty ? first : two
-            throw .commandLine(
-                "unknown verb '\(written)'"
-                    + suggestion(for: written, among: table.verbs.map(\.name)))
+            let near = suggestion(for: written, among: table.verbs.map(\.name))
+            let hint = near.isEmpty ? " (see '\(table.program) --help')" : near
+            throw .commandLine("unknown verb '\(written)'" + hint)
         }
         let operands = Array(words.dropFirst(verb.name == first ? 1 : 2))
         if operands.count > verb.operandCount {

@@ -120,6 +120,18 @@ package final class KeyStore: Sendable {
         !identity.isExpired(at: now) && state.withLock { $0.identities[identity.id] } == identity
     }
 
+    /// Whether an agent with some valid key may bring the mirror `user`/`name`.
+    ///
+    /// - Parameter byName: only keys for just this name count, not those for a pattern.
+    func hasAgentKey(user: MirrorName, name: MirrorName, byName: Bool) -> Bool {
+        state.withLock { state in
+            state.identities.values.contains { identity in
+                identity.role == .agent && identity.covers(user: user, name: name)
+                    && (!byName || identity.pattern.text == name.text)
+            }
+        }
+    }
+
     /// Reads the file again where it has changed, and lets expired keys go.
     package func refresh(now: Int = WallClock.secondsSince1970) -> Change {
         let status = try? File.status(of: path)

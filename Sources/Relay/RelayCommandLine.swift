@@ -58,7 +58,9 @@ package enum RelayCommandLine: Sendable {
         section: "mirror")
 
     /// - Parameter arguments: with the program's name first.
-    package static func parse(_ arguments: [String]) throws(StartError) -> RelayCommandLine {
+    package static func parse(
+        _ arguments: [String], defaultFile: String = defaultConfigurationFile
+    ) throws(StartError) -> RelayCommandLine {
         let options = try Options(arguments, table)
         let values = options.values
         if options.wantsHelp { return .print(table.help) }
@@ -67,7 +69,12 @@ package enum RelayCommandLine: Sendable {
         for name in ["listen", "state"] where values.isSet(name) {
             throw .commandLine("option '--\(name)' needs '--quickstart'")
         }
-        let path = try values.path("config") ?? defaultConfigurationFile
+        let path = try values.path("config") ?? defaultFile
+        guard values.isSet("config") || File.exists(path) else {
+            throw .configuration(
+                place: nil,
+                message: "there is no '\(path)' (give --config FILE, or try --quickstart)")
+        }
         let file = try ConfigurationFile.read(path, table)
         let configuration = try RelayConfiguration(
             file, logLevel: try Journal.Level.setting(values.over(file.values)))

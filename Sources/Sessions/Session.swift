@@ -34,6 +34,8 @@ package protocol SessionObserver {
     func exchangeIsOver()
     /// The peer takes no new exchanges.
     func peerDrains()
+    /// The session is over: its exchanges are cut next, and no new one can be opened.
+    func sessionEnds()
 }
 
 /// A session. Not Sendable: its owner thread makes it and runs it.
@@ -399,6 +401,7 @@ package final class Session<Observer: SessionObserver> {
     private func close(_ end: SessionEnd) {
         let reset = Reset(.connectionTerminated, reason: "the session ended")
         var unsent = queue.close()
+        observer.sessionEnds()
         for entry in exchanges.values {
             cut(entry.exchange, reset)
             observer.exchangeIsOver()

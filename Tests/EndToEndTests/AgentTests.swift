@@ -8,9 +8,9 @@ struct AgentTests {
     @Test func `the command line of the introduction works as it stands`() throws {
         try stage { stage in
             let origin = stage.keep(try Origin.echoingTarget())
+            let key = try stage.addKey(role: "agent")
+            let client = try stage.addKey(role: "client")
             let relay = try stage.relay()
-            let key = try relay.addKey(role: "agent")
-            let client = try relay.addKey(role: "client")
             let agent = try stage.start(
                 Built.agent,
                 [
@@ -40,8 +40,8 @@ struct AgentTests {
     @Test func `the key may come from the environment or from systemd's credentials`() throws {
         try stage { stage in
             let origin = stage.keep(try Origin.echoingTarget())
+            let key = try stage.addKey(role: "agent")
             let relay = try stage.relay()
-            let key = try relay.addKey(role: "agent")
             mkdir(stage.path("credentials"), 0o700)
             try stage.write("credentials/apikey", key.secret + "\n")
             let environments = [
@@ -62,9 +62,9 @@ struct AgentTests {
         try stage { stage in
             let one = stage.keep(try Origin.answering { _ in Answer(200, body: "one") })
             let two = stage.keep(try Origin.answering { _ in Answer(200, body: "two") })
+            let key = try stage.addKey(role: "agent")
+            let client = try stage.addKey(role: "client")
             let relay = try stage.relay(plaintext: false)
-            let key = try relay.addKey(role: "agent")
-            let client = try relay.addKey(role: "client")
             try stage.write("agent.key", key.secret + "\n")
             let file = try stage.write(
                 "agent.conf",
@@ -95,12 +95,12 @@ struct AgentTests {
     @Test func `an agent is connected to every relay that it is told of`() throws {
         try stage { stage in
             let origin = stage.keep(try Origin.echoingTarget())
+            let key = try stage.addKey(role: "agent")
+            let client = try stage.addKey(role: "client")
             let first = try stage.relay()
             let secondFile = try stage.relayConfiguration("second.conf", certificate: nil)
             let second = try Relay(
                 stage, arguments: ["--config", secondFile], keys: first.keys, authority: nil)
-            let key = try first.addKey(role: "agent")
-            let client = try first.addKey(role: "client")
             let agent = try stage.startAgent(
                 first, key: key.secret, local: origin.url, ["--remote", second.remote])
             for relay in [first, second] {
@@ -116,8 +116,8 @@ struct AgentTests {
         throws
     {
         try stage { stage in
+            let key = try stage.addKey(role: "agent")
             let relay = try stage.relay(plaintext: false)
-            let key = try relay.addKey(role: "agent")
             let other = try stage.certificate("other")
             let agent = try stage.start(
                 Built.agent,
@@ -141,8 +141,8 @@ struct AgentTests {
 
     @Test func `a certificate for another name is not trusted`() throws {
         try stage { stage in
+            let key = try stage.addKey(role: "agent")
             let relay = try stage.relay(plaintext: false)
-            let key = try relay.addKey(role: "agent")
             // 127.0.0.2 is this machine too, but not in the certificate.
             let file = try stage.relayConfiguration(
                 "other.conf", listen: ["127.0.0.2:0"],
@@ -161,8 +161,8 @@ struct AgentTests {
     @Test func `a relay with a certificate for its name is trusted by that name`() throws {
         try stage { stage in
             let origin = stage.keep(try Origin.echoingTarget())
+            let key = try stage.addKey(role: "agent")
             let relay = try stage.relay(plaintext: false)
-            let key = try relay.addKey(role: "agent")
             let agent = try stage.start(
                 Built.agent,
                 [
@@ -187,8 +187,8 @@ struct AgentTests {
 
     @Test func `an agent with the key of a client gives up`() throws {
         try stage { stage in
+            let key = try stage.addKey(role: "client")
             let relay = try stage.relay()
-            let key = try relay.addKey(role: "client")
             let agent = try stage.startAgent(relay, key: key.secret, local: "1")
             #expect(try agent.exit() == .code(77))
         }
@@ -196,8 +196,8 @@ struct AgentTests {
 
     @Test func `an agent whose key is not for its name gives up`() throws {
         try stage { stage in
+            let key = try stage.addKey(role: "agent", name: "grafana")
             let relay = try stage.relay()
-            let key = try relay.addKey(role: "agent", name: "grafana")
             let agent = try stage.startAgent(relay, key: key.secret, name: "prom", local: "1")
             #expect(try agent.exit() == .code(77))
             #expect(agent.log.lines.contains { $0.contains("403") })

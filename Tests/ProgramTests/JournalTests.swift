@@ -120,7 +120,8 @@ private func journal(
     }
 
     @Test(arguments: [
-        (0, "0.000"), (999, "0.000"), (1000, "0.001"), (123_456_789, "123.456"), (-5, "0.000"),
+        (0, "0.000"), (999, "0.000"), (34_000, "0.034"), (1000, "0.001"), (123_456_789, "123.456"),
+        (-5, "0.000"),
     ])
     func `times have three decimals`(nanoseconds: Int, written: String) {
         var line = JournalLine(prefix: "", message: "m")

@@ -152,8 +152,10 @@ extension Connection {
         }
         if size == 0 { return [] }
         guard let piece = try read(exactly: size + 2, deadline) else { return nil }
-        guard piece.suffix(2) == [13, 10] else { throw Failure("a chunk does not end in CRLF") }
-        return piece.dropLast(2)
+        guard piece[size] == 13, piece[size + 1] == 10 else {
+            throw Failure("a chunk does not end in CRLF")
+        }
+        return Array(piece[..<size])
     }
 
     /// Reads the trailer section behind the last chunk.

@@ -60,17 +60,11 @@ final class Relay: Sendable {
 
     func url(_ path: String) -> String { "\(scheme)://\(address)\(path)" }
 
-    /// Adds a key by magicmirrorctl while the relay runs.
+    /// Adds a key while the relay runs, which notices within a second.
     func addKey(
         role: String, user: String = "alice", name: String? = nil, _ options: [String] = []
     ) throws -> Key {
-        let pattern = name.map { ["--name", $0] } ?? []
-        let added = try stage.run(
-            Built.control,
-            ["key", "add", "--keys", keys, "--user", user, "--role", role, "--json"] + pattern
-                + options)
-        guard added.exit == .code(0) else { throw Failure("key add: \(added.error)") }
-        return try JSONDecoder().decode(Key.self, from: Data(added.outputBytes))
+        try stage.addKey(role: role, user: user, name: name, options, to: keys)
     }
 
     func revoke(_ key: Key) throws {
@@ -92,6 +86,22 @@ final class Relay: Sendable {
 }
 
 extension Stage {
+    /// Adds a key by magicmirrorctl. Before the relay is started it works from the beginning.
+    func addKey(
+        role: String, user: String = "alice", name: String? = nil, _ options: [String] = [],
+        to keys: String? = nil
+    ) throws -> Relay.Key {
+        let pattern = name.map { ["--name", $0] } ?? []
+        let added = try run(
+            Built.control,
+            [
+                "key", "add", "--keys", keys ?? path("keys"), "--user", user, "--role", role,
+                "--json",
+            ] + pattern + options)
+        guard added.exit == .code(0) else { throw Failure("key add: \(added.error)") }
+        return try JSONDecoder().decode(Relay.Key.self, from: Data(added.outputBytes))
+    }
+
     /// Starts a relay by a configuration file.
     ///
     /// - Parameter more: further lines of the file; sections come last.
@@ -167,9 +177,9 @@ extension Stage {
         agent options: [String] = [],
         environment: [String: String] = [:]
     ) throws -> Mirror {
+        let agentKey = try addKey(role: "agent", name: "prom")
+        let clientKey = try addKey(role: "client")
         let relay = try self.relay(plaintext: plaintext, more)
-        let agentKey = try relay.addKey(role: "agent", name: "prom")
-        let clientKey = try relay.addKey(role: "client")
         let agent = try startAgent(
             relay, key: agentKey.secret, local: local, options, environment: environment)
         _ = try agent.expectReady("ready mirror=prom ")

@@ -30,6 +30,8 @@ extension Stage {
 
     /// Starts an nginx that serves `directory` by plain files.
     ///
+    /// It is one process: workers would outlive a master that is killed.
+    ///
     /// - Parameter more: further lines of its `server` block.
     func nginx(serving directory: String, _ more: String = "") throws -> Service {
         try onFreePort { port in
@@ -37,7 +39,7 @@ extension Stage {
                 "nginx-\(port).conf",
                 """
                 daemon off;
-                worker_processes 1;
+                master_process off;
                 pid \(path("nginx-\(port).pid"));
                 error_log stderr notice;
                 events { worker_connections 1024; }
@@ -58,9 +60,8 @@ extension Stage {
                     }
                 }
                 """, mode: 0o644)
-            chmod(self.directory, 0o755)  // The worker of nginx is another user.
             let program = try start("nginx", ["-c", configuration])
-            let line = program.log.line { $0.contains("start worker process ") }
+            let line = program.log.line { $0.contains("event method") }
             return line == nil ? nil : program
         }
     }

@@ -1,0 +1,67 @@
+// Step 1 of a request's route: takes connections from one listener.
+//
+// Called by: RelayProgram starts one for each listener, on a thread `accept-N`.
+// Waits for: a new connection; where descriptors have run out, a second for some to come back.
+// Hard: a client that speaks slowly must cost no thread, so a fresh connection is parked at once.
+
+import Program
+import Streams
+import Threads
+
+/// Counts one connection for as long as it lives. Thread-safe: the gauge is atomic.
+final class ConnectionPermit: Sendable {
+    private let gauge: Gauge
+
+    init(_ gauge: Gauge) {
+        self.gauge = gauge
+        gauge.add()
+    }
+
+    deinit { gauge.subtract() }
+}
+
+struct Acceptor: Sendable {
+    let listener: Listener
+    /// Nil: no TLS.
+    let tls: TLSContext?
+    let service: Service
+    let relay: Relay
+
+    /// Which requests a listener serves.
+    enum Service: Sendable { case mirrors, administration }
+
+    /// Accepts until the relay stops. Blocks that long.
+    func run() {
+        while !relay.isStopping {
+            do throws(StreamError) {
+                guard
+                    let socket = try listener.accept(
+                        until: .after(seconds: 1), doorbell: relay.stopBell)
+                else { continue }
+                accept(socket)
+            } catch {
+                relay.metrics.acceptFailures.add()
+                relay.journal.error("cannot accept connections, out of descriptors or memory") {
+                    $0.field("REASON", error.description)
+                }
+                relay.waitForStop(until: .after(seconds: 1))
+            }
+        }
+    }
+
+    private func accept(_ socket: consuming Socket) {
+        let connections = relay.metrics.connections
+        if connections.current >= relay.limits.maximumConnections {
+            // Dropped: an answer would cost what the limit is there to save.
+            relay.metrics.droppedConnections.add()
+            return
+        }
+        let stream: ByteStream
+        if let tls { stream = ByteStream(socket, tls) } else { stream = ByteStream(socket) }
+        let connection = ClientConnection(
+            stream, permit: ConnectionPermit(connections), service: service,
+            deadline: .after(
+                tls == nil ? relay.limits.headTimeout : relay.limits.handshakeTimeout))
+        relay.parkingLot.park(connection)
+    }
+}

@@ -1,0 +1,206 @@
+// Where agents connect: key, name and upgrade are checked, then a thread of its own owns the
+// connection.
+//
+// Called by: a worker, for a request to the agent path; then on the thread `agent-NAME`.
+// Waits for: the agent taking the answer to its upgrade; then what Session waits for.
+
+import Connections
+import Program
+import Sessions
+import Streams
+import Threads
+import Wire
+
+/// An agent that has been let in, before its session begins.
+struct AgentRegistration: Sendable {
+    let mirror: Mirror
+    let identity: KeyIdentity
+    let client: String
+}
+
+extension Relay {
+    /// Checks an agent's request and answers it.
+    func register(_ request: Asked, on connection: ClientConnection) -> ClientWorker.Step {
+        guard let head = request.head else { return .close }
+        var asked = request
+        let refuse = { (asked: Asked, answer: Answer, reason: String) in
+            self.answer(answer, on: connection, asked, reason: reason)
+        }
+        if !WebSocketUpgrade.isAsked(by: head) {
+            return refuse(
+                asked, Answer(status: 400, error: .httpRequestError, detail: "agents connect here"),
+                "no upgrade")
+        }
+        if let problem = WebSocketUpgrade.problem(with: head) {
+            return refuse(
+                asked, Answer(status: 400, error: .httpRequestError, detail: problem), problem)
+        }
+        guard
+            let credential = Credentials.find(
+                in: head.fields, role: .agent, keys, &connection.credentials)
+        else { return refuse(asked, .noKey, "no valid agent key") }
+        asked.key = credential.identity.id
+        guard let given = PercentEncoding.queryValue("name", in: head.query ?? []),
+            let name = MirrorName(bytes: given)
+        else {
+            return refuse(
+                asked,
+                Answer(
+                    status: 403, error: .httpRequestDenied,
+                    detail: "the parameter 'name' must be \(MirrorName.rule)"), "no valid name")
+        }
+        let id = MirrorID(user: credential.identity.user, name: name)
+        asked.mirror = id
+        if !credential.identity.covers(user: id.user, name: id.name) {
+            return refuse(
+                asked,
+                Answer(
+                    status: 403, error: .httpRequestDenied, detail: "the key is not for this name"),
+                "name not covered by the key")
+        }
+        if !WebSocketUpgrade.offersSubprotocol(head) {
+            return refuse(
+                asked,
+                Answer(
+                    status: 501, error: .httpRequestError,
+                    detail: "the agent must offer \(WebSocketUpgrade.subprotocol)"),
+                "only protocol version 1 offered")
+        }
+        if isDraining { return refuse(asked, .draining, "draining") }
+        guard let mirror = registry.enter(id) else {
+            return refuse(
+                asked,
+                Answer(
+                    status: 429, error: .connectionLimitReached,
+                    detail: "this user has too many mirrors", retryAfter: 60), "too many mirrors")
+        }
+        do {
+            try connection.stream.append(WebSocketUpgrade.response(to: head))
+            try connection.stream.send(until: .after(seconds: 10))
+        } catch {
+            return .close
+        }
+        return .agent(
+            AgentRegistration(
+                mirror: mirror, identity: credential.identity,
+                client: connection.stream.peer.description))
+    }
+
+    /// Gives the connection to a thread of its own, which runs the session.
+    func becomeAgent(_ connection: sending ClientConnection, _ registration: AgentRegistration) {
+        let handover = Handover(connection)
+        sessionStarts()
+        do {
+            try Thread.start(name: "agent-\(registration.mirror.id.name)") { [self] in
+                AgentEndpoint(relay: self, registration: registration).run(handover.take())
+            }
+        } catch {
+            journal.error("cannot start a thread for an agent") {
+                $0.field("MIRROR", registration.mirror.id.text)
+            }
+            sessionEnded()
+            _ = handover.take()
+        }
+    }
+}
+
+/// One agent's session at the relay. Lives on the session's owner thread.
+private final class AgentEndpoint: SessionObserver {
+    private let relay: Relay
+    private let registration: AgentRegistration
+    /// In the mirror, once the agent's SETTINGS have come.
+    private var number: Int?
+
+    init(relay: Relay, registration: AgentRegistration) {
+        self.relay = relay
+        self.registration = registration
+    }
+
+    func run(_ connection: sending ClientConnection) {
+        // Counted as a connection as long as the session lives.
+        let permit = connection.permit
+        let limits = relay.limits
+        let end: SessionEnd
+        do {
+            let session = try Session(
+                connection.stream, connection.input, role: .relay,
+                settings: Settings(
+                    program: "magicmirrord \(Version.number)",
+                    maximumExchanges: limits.maximumExchanges),
+                limits: SessionLimits(
+                    heartbeatInterval: limits.heartbeatInterval,
+                    heartbeatTimeout: limits.heartbeatTimeout),
+                observer: self)
+            end = session.run()
+        } catch {
+            end = .lost("no descriptor for the session's doorbell")
+        }
+        if let number {
+            relay.metrics.sessions.subtract()
+            for job in registration.mirror.leave(number) { relay.submit(job) }
+        }
+        relay.sessionEnded()
+        log(end)
+        _ = permit
+    }
+
+    private func log(_ end: SessionEnd) {
+        let (reason, level): (String, Journal.Level) =
+            switch end {
+            case .stopped: ("drained", .info)
+            case .closedByPeer(let code, let text): ("closed by the agent: \(code) \(text)", .info)
+            case .lost(let text): (text, .warning)
+            case .silent: ("no answer to a heartbeat", .warning)
+            case .protocolError(let text): ("protocol error: \(text)", .warning)
+            case .replaced: ("replaced by a newer session of the same agent", .info)
+            case .revoked: ("the key was revoked or has expired", .warning)
+            case .disconnected: ("disconnected by the operator", .info)
+            }
+        relay.journal.write(level, "agent disconnected") {
+            describe(&$0)
+            $0.field("REASON", reason)
+        }
+    }
+
+    private func describe(_ line: inout JournalLine) {
+        line.field("MIRROR", registration.mirror.id.text)
+        line.field("CLIENT", registration.client)
+        line.field("KEY_ID", registration.identity.id)
+    }
+
+    // MARK: - SessionObserver
+
+    func sessionStands(_ handle: SessionHandle) {
+        let (number, displaced, jobs) = registration.mirror.join(
+            handle, key: registration.identity, now: WallClock.secondsSince1970)
+        self.number = number
+        for session in displaced { session.close(.replaced) }
+        for job in jobs { relay.submit(job) }
+        relay.metrics.sessions.add()
+        relay.journal.info("agent connected") {
+            describe(&$0)
+            $0.field("AGENT_VERSION", handle.peer.program)
+            $0.field("INSTANCE", handle.peer.instance)
+        }
+        // What was ordered for all sessions while this one was being made.
+        if relay.isDraining { handle.drain() }
+        if !relay.keys.isValid(registration.identity) { handle.close(.revoked) }
+    }
+
+    func requestArrived(_ exchange: Exchange, head: Piece, ends: Bool) {
+        // Only agents get requests; the session has seen to it.
+    }
+
+    func exchangeIsOver() {
+        if let number, let job = registration.mirror.release(number) { relay.submit(job) }
+    }
+
+    func sessionEnds() {
+        if let number { registration.mirror.drain(number) }
+    }
+
+    func peerDrains() {
+        if let number { registration.mirror.drain(number) }
+        relay.journal.info("agent takes no new requests") { describe(&$0) }
+    }
+}

@@ -1,0 +1,62 @@
+// Step 3: one client's connection and how far its conversation has come.
+//
+// Owned by: one worker while it is served, else the parking lot, the pool's queue or a mirror's
+// waiting line. It moves between them by hand-over.
+
+import Connections
+import Streams
+import Threads
+import Wire
+
+/// A connection. Not Sendable: it has one owner at a time.
+final class ClientConnection {
+    enum Phase {
+        /// TLS is being agreed.
+        case handshake
+        /// The next request's head is awaited or incomplete.
+        case head
+        /// A request waits for its mirror to have room.
+        case waiting(MirrorRequest)
+        /// Everything has been said; what still comes is thrown away, so that the last answer is
+        /// not lost in a reset (RFC 9112 §9.6).
+        case lingering
+    }
+
+    let stream: ByteStream
+    let service: Acceptor.Service
+    let permit: ConnectionPermit
+    /// In figures, for log lines and forwarded fields.
+    let peerAddress: String
+    var input = InputBuffer()
+    var scanner = HeadScanner()
+    var phase: Phase
+    /// Until when the phase may last.
+    var deadline: Deadline
+    var isKnownToParkingLot = false
+    /// The first bytes of a head have come: `deadline` is the head's.
+    var headHasBegun = true
+    /// An exchange has just ended: the next request may be near.
+    var mayLinger = false
+    /// Bytes thrown away while lingering.
+    var discarded = 0
+    /// The key that this connection showed last, so that the same need not be hashed again.
+    var credentials = CredentialCache()
+
+    init(
+        _ stream: sending ByteStream, permit: ConnectionPermit, service: Acceptor.Service,
+        deadline: Deadline
+    ) {
+        self.stream = stream
+        self.permit = permit
+        peerAddress = stream.peer.host
+        self.service = service
+        self.deadline = deadline
+        phase = stream.isEncrypted ? .handshake : .head
+    }
+
+    /// Gives memory back before the connection rests.
+    func rest() {
+        stream.trim()
+        input.trim()
+    }
+}

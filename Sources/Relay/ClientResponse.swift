@@ -1,0 +1,211 @@
+// Step 7: the answer as it goes to the client, in the framing that the client can read.
+//
+// Called by: ClientExchange, on its worker.
+// Waits for: the client taking bytes, at least at the minimum rate.
+// Hard: what the agent announces is held against what comes: a body that ends before its length is
+// cut, never ended; one that goes beyond it never reaches the client, who would read the rest as
+// the next answer.
+
+import Connections
+import Sessions
+import Streams
+import Threads
+import Wire
+
+/// Why an answer cannot go on.
+enum ClientFailure: Error {
+    /// The client has gone or takes too little.
+    case gone(StaticString)
+    /// The agent sent what cannot be passed on.
+    case brokenAnswer(String)
+}
+
+struct ClientResponse {
+    private enum Framing {
+        case none
+        case length(left: Int)
+        case chunked
+        /// For HTTP/1.0: the end of the connection is the end of the body.
+        case untilClose
+    }
+
+    private var framing = Framing.none
+    private var rate: RateMeter
+    /// The final head has been sent, at least into the output.
+    private(set) var hasBegun = false
+    private(set) var isComplete = false
+    /// The connection ends with this answer.
+    private(set) var closes = false
+    private(set) var status = 0
+    private(set) var bytesOut = 0
+
+    /// Output beyond this goes to the client before more is taken.
+    private static let maximumUnsent = 64 * 1024
+
+    init(_ rate: RateMeter) { self.rate = rate }
+
+    /// Writes what has arrived. Blocks while the client is slow and much is waiting for it.
+    mutating func write(
+        _ arrival: Arriving, of request: MirrorRequest, to stream: ByteStream
+    ) throws(ClientFailure) {
+        switch arrival {
+        case .head(let piece, let ends): try write(head: piece, ends: ends, request, stream)
+        case .body(let piece, let ends): try write(body: piece, ends: ends, stream)
+        case .trailers(let piece): try write(trailers: piece, stream)
+        case .reset: return
+        }
+        if stream.unsent >= ClientResponse.maximumUnsent { try flush(to: stream) }
+    }
+
+    // MARK: - The head
+
+    private mutating func write(
+        head piece: Piece, ends: Bool, _ request: MirrorRequest, _ stream: ByteStream
+    ) throws(ClientFailure) {
+        if hasBegun { throw .brokenAnswer("a second head") }
+        let head: ResponseHead
+        let declared: BodyFraming
+        do {
+            head = try ResponseHead.parse(
+                piece.bytes, piece.payload,
+                limits: HeadLimits(
+                    maximumHeadBytes: MessageHeader.maximumPayload, maximumFields: 8192))
+            declared = try head.framing(requestMethodIsHead: request.head.methodIs("HEAD"))
+        } catch {
+            throw .brokenAnswer(error.reason)
+        }
+        if head.status == 101 { throw .brokenAnswer("an upgrade that nobody asked for") }
+        if head.isInterim {
+            // RFC 9110 §15.2: an HTTP/1.0 client knows none of them.
+            if request.head.minorVersion > 0 { try write(interim: head, stream) }
+            return
+        }
+        status = head.status
+        closes = request.head.wantsClose
+        var out: [UInt8] = []
+        out.reserveCapacity(head.bytes.count + 128)
+        HeadWriter.statusLine(head.status, reason: head.bytes[head.reason], to: &out)
+        // Proxy-Status says who made an answer: an origin must not speak for the relay.
+        head.fields.appendEndToEnd(to: &out, dropping: [.proxyStatus])
+        let hasNoBody =
+            request.head.methodIs("HEAD") || head.status == 204 || head.status == 304
+        if hasNoBody {
+            if !ends { throw .brokenAnswer("a body where none can be") }
+        } else if case .length(let length) = declared {
+            framing = .length(left: length)
+            if ends, length > 0 { throw .brokenAnswer("no body, but a length") }
+        } else if ends {
+            HeadWriter.field("Content-Length", 0, to: &out)
+        } else if request.head.minorVersion == 0 {
+            framing = .untilClose
+            closes = true
+        } else {
+            framing = .chunked
+            HeadWriter.field("Transfer-Encoding", text: "chunked", to: &out)
+        }
+        if closes {
+            HeadWriter.field("Connection", text: "close", to: &out)
+        } else if request.head.minorVersion == 0 {
+            HeadWriter.field("Connection", text: "keep-alive", to: &out)
+        }
+        HeadWriter.end(to: &out)
+        hasBegun = true
+        isComplete = ends
+        try append(out, 0..<out.count, stream)
+    }
+
+    private func write(interim head: ResponseHead, _ stream: ByteStream) throws(ClientFailure) {
+        var out: [UInt8] = []
+        HeadWriter.statusLine(head.status, reason: head.bytes[head.reason], to: &out)
+        head.fields.appendEndToEnd(to: &out, dropping: [.proxyStatus])
+        HeadWriter.end(to: &out)
+        try append(out, 0..<out.count, stream)
+    }
+
+    // MARK: - The body
+
+    private mutating func write(
+        body piece: Piece, ends: Bool, _ stream: ByteStream
+    ) throws(ClientFailure) {
+        if !hasBegun { throw .brokenAnswer("a body before its head") }
+        let count = piece.count
+        switch framing {
+        case .none: throw .brokenAnswer("a body where none can be")
+        case .length(let left):
+            if count > left || (ends && count < left) {
+                throw .brokenAnswer("a body of another length than announced")
+            }
+            framing = .length(left: left - count)
+            try append(piece.bytes, piece.payload, stream)
+        case .untilClose: try append(piece.bytes, piece.payload, stream)
+        case .chunked:
+            var piece = piece
+            if count > 0 {
+                let framed = piece.frameAsChunk()
+                // The last chunk shares the write with the body's last bytes.
+                if ends { piece.bytes.append(contentsOf: lastChunk) }
+                try append(
+                    piece.bytes, framed.lowerBound..<piece.bytes.count, stream)
+            } else if ends {
+                try append(lastChunk, 0..<lastChunk.count, stream)
+            }
+        }
+        bytesOut += count
+        isComplete = ends
+    }
+
+    private mutating func write(trailers piece: Piece, _ stream: ByteStream) throws(ClientFailure) {
+        if !hasBegun { throw .brokenAnswer("trailers before a head") }
+        switch framing {
+        case .none: throw .brokenAnswer("trailers where no body can be")
+        case .length(let left):
+            if left > 0 { throw .brokenAnswer("a body of another length than announced") }
+        case .untilClose: break
+        case .chunked:
+            let fields: Fields
+            do {
+                var lines = Array(piece.bytes[piece.payload])
+                HeadWriter.end(to: &lines)
+                fields = try Fields.parse(lines, 0..<lines.count)
+            } catch {
+                throw .brokenAnswer(error.reason)
+            }
+            var out = Array("0\r\n".utf8)
+            fields.appendEndToEnd(to: &out, dropping: .forbiddenInTrailers)
+            HeadWriter.end(to: &out)
+            try append(out, 0..<out.count, stream)
+        }
+        isComplete = true
+    }
+
+    // MARK: - Sending
+
+    private func append(
+        _ bytes: [UInt8], _ range: Range<Int>, _ stream: ByteStream
+    ) throws(ClientFailure) {
+        do {
+            try stream.append(bytes, range)
+        } catch {
+            throw .gone("the connection to the client broke")
+        }
+    }
+
+    /// Blocks until the client has taken everything so far.
+    mutating func flush(to stream: ByteStream) throws(ClientFailure) {
+        do {
+            while stream.unsent > 0, try !stream.send() {
+                let start = Deadline.now
+                let before = stream.unsent
+                _ = stream.wait(for: .writable, until: rate.deadline)
+                _ = try stream.send()
+                if !rate.account(since: start, bytes: before - stream.unsent) {
+                    throw ClientFailure.gone("the client takes the answer too slowly")
+                }
+            }
+        } catch let failure as ClientFailure {
+            throw failure
+        } catch {
+            throw .gone("the connection to the client broke")
+        }
+    }
+}

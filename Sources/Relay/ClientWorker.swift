@@ -1,0 +1,251 @@
+// Step 3, what a worker does with a connection: handshake, head, route, answer; then it lingers,
+// parks or closes.
+//
+// Called by: the pool, each time a connection has become readable, has got its mirror's room, or
+// has passed its deadline.
+// Waits for: nothing before a whole head is there; then for the exchange (ClientExchange), and
+// after it, briefly, for the next request while other workers are free.
+
+import Connections
+import Program
+import Streams
+import Threads
+import Wire
+
+/// A connection for a worker, and the place in a mirror that was found for its waiting request.
+struct ClientJob: Sendable {
+    let connection: Handover<ClientConnection>
+    let place: MirrorPlace?
+}
+
+struct ClientWorker: Sendable {
+    let relay: Relay
+
+    /// What becomes of a connection after a step.
+    enum Step {
+        /// Go on with it.
+        case next
+        /// It waits for its client: park it.
+        case park
+        /// It stands in the line of this mirror until there is room.
+        case wait(Mirror)
+        /// It is an agent now.
+        case agent(AgentRegistration)
+        case close
+        /// End it so that the client sees that something broke.
+        case cut
+    }
+
+    /// How long a worker waits for the next request of its connection. A busy client is back
+    /// sooner, and saves the way through the parking lot.
+    private static let lingerMilliseconds = 20
+    /// What a lingering connection may still send.
+    private static let maximumDiscarded = 1024 * 1024
+
+    func serve(_ job: ClientJob, _ doorbell: Doorbell) {
+        let connection = job.connection.take()
+        var place = job.place
+        while true {
+            let step: Step
+            switch connection.phase {
+            case .handshake: step = handshake(connection)
+            case .head: step = readHead(connection, doorbell)
+            case .lingering: step = discard(connection)
+            case .waiting(let request):
+                connection.phase = .head
+                if let granted = place.take() {
+                    step = ClientExchange.run(relay, connection, request, granted, doorbell)
+                } else {
+                    step = answerAbsent(request, connection)
+                }
+            }
+            switch step {
+            case .next: continue
+            case .park: relay.parkingLot.park(connection)
+            case .wait(let mirror): relay.line(up: connection, for: mirror)
+            case .agent(let registration): relay.becomeAgent(connection, registration)
+            case .close: connection.stream.end()
+            case .cut: connection.stream.abort()
+            }
+            return
+        }
+    }
+
+    // MARK: - Before a request
+
+    private func handshake(_ connection: ClientConnection) -> Step {
+        do {
+            if try connection.stream.handshake() {
+                connection.phase = .head
+                connection.deadline = .after(relay.limits.headTimeout)
+                return .next
+            }
+            return connection.deadline.hasPassed ? .close : .park
+        } catch {
+            relay.metrics.failedHandshakes.add()
+            relay.journal.debug("handshake failed") {
+                $0.field("CLIENT", connection.stream.peer.host)
+                $0.field("REASON", error.description)
+            }
+            return .close
+        }
+    }
+
+    /// Reads until a whole head is there, and serves it.
+    private func readHead(_ connection: ClientConnection, _ doorbell: Doorbell) -> Step {
+        linger(connection)
+        while true {
+            do {
+                if let end = try connection.scanner.end(
+                    in: connection.input.bytes, connection.input.range, limits: relay.headLimits)
+                {
+                    let head = try RequestHead.parse(
+                        connection.input.bytes, connection.input.range.lowerBound..<end,
+                        limits: relay.headLimits)
+                    let framing = try head.framing()
+                    connection.input.consume(to: end)
+                    return serve(head, framing, connection, doorbell)
+                }
+            } catch {
+                return relay.answer(
+                    Answer(error), on: connection, Asked(unreadable: connection),
+                    reason: error.reason)
+            }
+            switch fill(connection) {
+            case .bytes: continue
+            case .nothing: return waitForHead(connection)
+            case .end: return .close
+            }
+        }
+    }
+
+    private func fill(_ connection: ClientConnection) -> Arrival {
+        // A connection that breaks between requests is as good as closed.
+        let arrival = try? connection.input.fill(from: connection.stream, room: 8 * 1024)
+        if case .bytes = arrival, !connection.headHasBegun {
+            connection.headHasBegun = true
+            connection.deadline = .after(relay.limits.headTimeout)
+        }
+        return arrival ?? .end
+    }
+
+    private func waitForHead(_ connection: ClientConnection) -> Step {
+        if !connection.deadline.hasPassed { return .park }
+        // Nothing has come: nothing is owed.
+        if connection.input.isEmpty { return .close }
+        return relay.answer(
+            .headTooSlow, on: connection, Asked(unreadable: connection), reason: "head too slow")
+    }
+
+    /// After an exchange: waits briefly for the next request, while a quarter of the workers is free.
+    private func linger(_ connection: ClientConnection) {
+        if !connection.mayLinger || !connection.input.isEmpty { return }
+        connection.mayLinger = false
+        if relay.idleWorkers > relay.limits.workers / 4 {
+            _ = connection.stream.wait(
+                for: .readable, until: .after(milliseconds: ClientWorker.lingerMilliseconds))
+        }
+    }
+
+    /// Throws away what a client sends behind the last answer, until it has closed, too.
+    private func discard(_ connection: ClientConnection) -> Step {
+        while connection.discarded < ClientWorker.maximumDiscarded, !connection.deadline.hasPassed {
+            switch fill(connection) {
+            case .bytes(let count):
+                connection.discarded += count
+                connection.input.consume(to: connection.input.range.upperBound)
+            case .nothing: return .park
+            case .end: return .close
+            }
+        }
+        return .close
+    }
+
+    // MARK: - A request
+
+    private func serve(
+        _ head: RequestHead, _ framing: BodyFraming, _ connection: ClientConnection,
+        _ doorbell: Doorbell
+    ) -> Step {
+        connection.scanner = HeadScanner()
+        let asked = Asked(head, framing, connection)
+        if connection.service == .administration {
+            return relay.administer(asked, on: connection)
+        }
+        switch Route(
+            head, agentPath: relay.agentPath, domain: relay.configuration.domain,
+            hosts: relay.hosts)
+        {
+        case .mirror(let id, let target, let prefix):
+            return serve(id, target, prefix, head, framing, asked, connection, doorbell)
+        case .agent: return relay.register(asked, on: connection)
+        case .healthy: return relay.page("ok\n", on: connection, asked)
+        case .ready:
+            return relay.isDraining
+                ? relay.answer(.draining, on: connection, asked, reason: "draining")
+                : relay.page("ready\n", on: connection, asked)
+        case .mirrorList: return relay.listMirrors(asked, on: connection)
+        case .unknown:
+            return relay.answer(.noSuchPage, on: connection, asked, reason: "no such address")
+        }
+    }
+
+    private func serve(
+        _ id: MirrorID, _ target: [UInt8], _ prefix: [UInt8], _ head: RequestHead,
+        _ framing: BodyFraming, _ request: Asked, _ connection: ClientConnection,
+        _ doorbell: Doorbell
+    ) -> Step {
+        var asked = request
+        asked.mirror = id
+        if head.methodIs("CONNECT") {
+            return relay.answer(
+                Answer(status: 501, error: .httpRequestError, detail: "CONNECT is not served"),
+                on: connection, asked, reason: "CONNECT")
+        }
+        let mirror = relay.registry.find(id)
+        var credential: Credential?
+        if mirror?.isPublic != true {
+            credential = Credentials.find(
+                in: head.fields, role: .client, relay.keys, &connection.credentials)
+            guard let credential else {
+                return relay.answer(.noKey, on: connection, asked, reason: "no valid key")
+            }
+            asked.key = credential.identity.id
+            if !credential.identity.covers(user: id.user, name: id.name) {
+                return relay.answer(
+                    .noSuchMirror, on: connection, asked, reason: "not this key's mirror")
+            }
+        }
+        guard let mirror = mirror ?? relay.namedMirror(id) else {
+            return relay.answer(.noSuchMirror, on: connection, asked, reason: "unknown mirror")
+        }
+        let request = MirrorRequest(
+            mirror: mirror, head: head, framing: framing, target: target, prefix: prefix,
+            credential: credential, id: asked.requestID, start: asked.start)
+        if relay.isDraining {
+            return relay.answer(.draining, on: connection, asked, reason: "draining")
+        }
+        switch mirror.admit() {
+        case .granted(let place):
+            return ClientExchange.run(relay, connection, request, place, doorbell)
+        case .absent, .full: return answerAbsent(request, connection)
+        case .busy:
+            connection.phase = .waiting(request)
+            return .wait(mirror)
+        }
+    }
+
+    /// For a request that has found, or got, no place.
+    private func answerAbsent(_ request: MirrorRequest, _ connection: ClientConnection) -> Step {
+        let mirror = request.mirror
+        if mirror.presence.sessions > 0 {
+            return relay.answer(
+                .mirrorIsFull, on: connection, Asked(request), reason: "no place in time")
+        }
+        if !relay.isKnown(mirror) {
+            return relay.answer(
+                .noSuchMirror, on: connection, Asked(request), reason: "no agent has a key for it")
+        }
+        return relay.answer(.noAgent, on: connection, Asked(request), reason: "no agent")
+    }
+}

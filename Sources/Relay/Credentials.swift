@@ -1,0 +1,77 @@
+// Finds the key that a request shows, in the three places where it may stand.
+//
+// Called by: the workers, for each request.
+// Waits for: nothing.
+// Hard: each place alone is enough, and only the field that was used is taken away: a client can
+// show its key in one field and the origin's own Authorization in the other.
+
+import Program
+import Streams
+import Wire
+
+/// Whose request it is, and the field that said so.
+struct Credential: Sendable {
+    let identity: KeyIdentity
+    /// The field not to forward.
+    let field: FieldName
+}
+
+/// The key that a connection showed last. Comparing bytes that the same client sent before is
+/// cheaper than a hash, and tells nobody anything.
+struct CredentialCache {
+    private var secret: [UInt8] = []
+    private var identity: KeyIdentity?
+    private var generation = -1
+
+    mutating func lookup(_ secret: ArraySlice<UInt8>, in keys: KeyStore) -> KeyIdentity? {
+        let generation = keys.generation
+        if let identity, generation == self.generation, identity.expires == nil,
+            self.secret.elementsEqual(secret)
+        {
+            return identity
+        }
+        guard let identity = keys.lookup(secret) else { return nil }
+        self.secret = Array(secret)
+        self.identity = identity
+        self.generation = generation
+        return identity
+    }
+}
+
+enum Credentials {
+    /// The first valid key of the role among those that the request shows.
+    static func find(
+        in fields: Fields, role: KeyRole, _ keys: KeyStore, _ cache: inout CredentialCache
+    ) -> Credential? {
+        if let secret = fields.value(.magicmirrorKey),
+            let identity = cache.lookup(secret, in: keys), identity.role == role
+        {
+            return Credential(identity: identity, field: .magicmirrorKey)
+        }
+        guard fields.count(.authorization) == 1, let value = fields.value(.authorization),
+            let space = value.firstIndex(of: 0x20)
+        else { return nil }
+        let scheme = value[..<space]
+        let rest = value[(space + 1)...].drop { $0 == 0x20 }
+        let identity: KeyIdentity?
+        if isScheme(scheme, "bearer") {
+            identity = cache.lookup(rest, in: keys)
+        } else if isScheme(scheme, "basic"), let pair = Cryptography.decodeBase64(rest),
+            let colon = pair.firstIndex(of: 0x3A)
+        {
+            identity = cache.lookup(pair[(colon + 1)...], in: keys)
+        } else {
+            identity = nil
+        }
+        guard let identity, identity.role == role else { return nil }
+        return Credential(identity: identity, field: .authorization)
+    }
+
+    private static func isScheme(_ bytes: ArraySlice<UInt8>, _ name: StaticString) -> Bool {
+        // Letters only differ in the bit 0x20 (RFC 9110 §11.1: a scheme's case does not matter).
+        bytes.count == name.utf8CodeUnitCount
+            && name.withUTF8Buffer { name in
+                unsafe zip(bytes, name).allSatisfy { $0 | 0x20 == $1 }
+            }
+    }
+}

@@ -1,0 +1,213 @@
+// One mirror: the sessions of its agents, the exchanges in flight, and the requests that wait.
+//
+// Called by: the workers (admit, wait), the sessions' owners (join, leave, release), the
+// housekeeping thread (expired).
+// Waits for: nothing. A request that finds no room does not hold its worker: its whole connection
+// stands in the line here, and goes back to the pool when a place is free.
+// Hard: a place is counted from `admit` until both sides have ended the exchange, so that opening
+// and cancelling in a loop gains a client nothing. A place that becomes free while somebody waits
+// passes to the first in the line, and is never free in between: nobody can jump it.
+
+import Program
+import Sessions
+import Threads
+import Wire
+
+/// A place for one exchange on one session. It must be used to open an exchange, or be released.
+struct MirrorPlace: Sendable {
+    let session: SessionHandle
+    fileprivate let number: Int
+}
+
+/// A mirror. Thread-safe: all state is in one monitor.
+final class Mirror: Sendable {
+    fileprivate struct Member: Sendable {
+        let number: Int
+        let session: SessionHandle
+        let key: KeyIdentity
+        let since: Int
+        var inFlight = 0
+        var isDraining = false
+
+        var hasRoom: Bool { !isDraining && inFlight < session.peer.maximumExchanges }
+    }
+
+    fileprivate struct Waiting: Sendable {
+        let connection: Handover<ClientConnection>
+        let deadline: Deadline
+    }
+
+    fileprivate struct State: Sendable {
+        var members: [Member] = []
+        var inFlight = 0
+        var waiting = RingBuffer<Waiting>()
+        var nextNumber = 1
+    }
+
+    let id: MirrorID
+    /// Clients need no key.
+    let isPublic: Bool
+    private let maximumInFlight: Int
+    private let maximumWaiting: Int
+    private let state = Monitor(State())
+
+    init(_ id: MirrorID, isPublic: Bool, maximumInFlight: Int, maximumWaiting: Int) {
+        self.id = id
+        self.isPublic = isPublic
+        self.maximumInFlight = maximumInFlight
+        self.maximumWaiting = maximumWaiting
+    }
+
+    // MARK: - Requests
+
+    enum Admission: Sendable {
+        case granted(MirrorPlace)
+        /// No agent is connected.
+        case absent
+        /// All places are taken: wait in the line.
+        case busy
+        /// The line is full too.
+        case full
+    }
+
+    /// Takes a place on the least busy session.
+    func admit() -> Admission {
+        state.withLock { state in
+            if !state.waiting.isEmpty { return .busy }
+            return state.admit(maximumInFlight)
+        }
+    }
+
+    /// Puts a connection at the end of the line, until `deadline`.
+    ///
+    /// - Returns: `busy` where it waits now; anything else holds at once, and the connection is
+    ///   still the caller's.
+    func wait(
+        _ connection: Handover<ClientConnection>, until deadline: Deadline
+    ) -> Admission {
+        state.withLock { state in
+            if state.waiting.isEmpty {
+                let admission = state.admit(maximumInFlight)
+                if case .busy = admission {} else { return admission }
+            }
+            if state.waiting.count >= maximumWaiting { return .full }
+            state.waiting.append(Waiting(connection: connection, deadline: deadline))
+            return .busy
+        }
+    }
+
+    /// Gives a place back.
+    ///
+    /// - Returns: the job of the connection that gets it, for the caller to submit.
+    func release(_ number: Int) -> ClientJob? {
+        state.withLock { state in
+            state.inFlight -= 1
+            if let index = state.members.firstIndex(where: { $0.number == number }) {
+                state.members[index].inFlight -= 1
+            }
+            return state.next(maximumInFlight)
+        }
+    }
+
+    func release(_ place: MirrorPlace) -> ClientJob? { release(place.number) }
+
+    /// The connections that have waited for too long.
+    func expired() -> [ClientJob] {
+        let now = Deadline.now
+        return state.withLock { state in
+            var jobs: [ClientJob] = []
+            while let first = state.waiting.first, first.deadline <= now {
+                _ = state.waiting.popFirst()
+                jobs.append(ClientJob(connection: first.connection, place: nil))
+            }
+            return jobs
+        }
+    }
+
+    var inFlight: Int { state.withLock { $0.inFlight } }
+
+    // MARK: - Sessions
+
+    /// Adds a session; one of the same instance and key is displaced by it.
+    ///
+    /// - Returns: its number, the displaced sessions, and the jobs that got a place.
+    func join(
+        _ session: SessionHandle, key: KeyIdentity, now: Int
+    ) -> (number: Int, displaced: [SessionHandle], jobs: [ClientJob]) {
+        state.withLock { state in
+            let number = state.nextNumber
+            state.nextNumber += 1
+            let instance = session.peer.instance
+            var displaced: [SessionHandle] = []
+            for index in state.members.indices
+            where !instance.isEmpty && state.members[index].session.peer.instance == instance
+                && state.members[index].key.id == key.id
+            {
+                // It stays a member until its owner has ended it, but gets nothing more.
+                state.members[index].isDraining = true
+                displaced.append(state.members[index].session)
+            }
+            state.members.append(Member(number: number, session: session, key: key, since: now))
+            var jobs: [ClientJob] = []
+            while let job = state.next(maximumInFlight) { jobs.append(job) }
+            return (number, displaced, jobs)
+        }
+    }
+
+    /// The session takes no new exchanges.
+    func drain(_ number: Int) {
+        state.withLock { state in
+            if let index = state.members.firstIndex(where: { $0.number == number }) {
+                state.members[index].isDraining = true
+            }
+        }
+    }
+
+    /// Removes a session that has ended; its exchanges have been released.
+    ///
+    /// - Returns: where it was the last one, everybody who waited: in vain.
+    func leave(_ number: Int) -> [ClientJob] {
+        state.withLock { state in
+            state.members.removeAll { $0.number == number }
+            if !state.members.isEmpty { return [] }
+            var jobs: [ClientJob] = []
+            while let waiting = state.waiting.popFirst() {
+                jobs.append(ClientJob(connection: waiting.connection, place: nil))
+            }
+            return jobs
+        }
+    }
+
+    /// The sessions and the keys that they came with.
+    var sessions: [(session: SessionHandle, key: KeyIdentity)] {
+        state.withLock { $0.members.map { ($0.session, $0.key) } }
+    }
+
+    /// How many sessions, and since when the oldest stands (seconds since 1970).
+    var presence: (sessions: Int, since: Int?) {
+        state.withLock { ($0.members.count, $0.members.map(\.since).min()) }
+    }
+}
+
+extension Mirror.State {
+    fileprivate mutating func admit(_ maximumInFlight: Int) -> Mirror.Admission {
+        if members.allSatisfy(\.isDraining) { return .absent }
+        if inFlight >= maximumInFlight { return .busy }
+        var best: Int?
+        for index in members.indices where members[index].hasRoom {
+            if best == nil || members[index].inFlight < members[best!].inFlight { best = index }
+        }
+        guard let best else { return .busy }
+        members[best].inFlight += 1
+        inFlight += 1
+        return .granted(MirrorPlace(session: members[best].session, number: members[best].number))
+    }
+
+    /// The first of the line and its place, where there is one.
+    fileprivate mutating func next(_ maximumInFlight: Int) -> ClientJob? {
+        guard !waiting.isEmpty, case .granted(let place) = admit(maximumInFlight),
+            let first = waiting.popFirst()
+        else { return nil }
+        return ClientJob(connection: first.connection, place: place)
+    }
+}

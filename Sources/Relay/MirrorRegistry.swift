@@ -1,0 +1,105 @@
+// The mirrors that this relay knows.
+//
+// Called by: the workers (find), AgentEndpoint (admit an agent's mirror), housekeeping.
+// Waits for: nothing but, where a mirror is seen for the first time, the disk.
+// Hard: a mirror is known as long as a key of an agent covers it and the relay's configuration, the
+// key itself or an earlier session names it. So it is known after a restart too, before its agent
+// is back, and a name that nobody ever used is no different from somebody else's.
+
+import Program
+import Threads
+import Wire
+
+/// All mirrors by name. Thread-safe: all state is in one monitor.
+final class MirrorRegistry: Sendable {
+    private struct State: Sendable {
+        var mirrors: [MirrorID: Mirror] = [:]
+        var perUser: [MirrorName: Int] = [:]
+    }
+
+    /// Names that one user's agents may bring; those of the configuration come on top.
+    static let maximumPerUser = 1024
+
+    private let state = Monitor(State())
+    private let configuration: [MirrorID: RelayConfiguration.Mirror]
+    private let limits: RelayLimits
+    private let file: SeenMirrors
+
+    init(_ configuration: RelayConfiguration) throws(StartError) {
+        limits = configuration.limits
+        var configured: [MirrorID: RelayConfiguration.Mirror] = [:]
+        for mirror in configuration.mirrors {
+            configured[MirrorID(user: mirror.user, name: mirror.name)] = mirror
+        }
+        self.configuration = configured
+        file = SeenMirrors(besides: configuration.keysFile)
+        for id in configured.keys { _ = add(id) }
+        for id in try file.read() { _ = add(id) }
+    }
+
+    /// The mirror of that name, connected or not.
+    func find(_ id: MirrorID) -> Mirror? { state.withLock { $0.mirrors[id] } }
+
+    var all: [Mirror] { state.withLock { Array($0.mirrors.values) } }
+
+    func isConfigured(_ id: MirrorID) -> Bool { configuration[id] != nil }
+
+    /// The mirror that an agent brings, made and remembered where it is new.
+    ///
+    /// - Returns: nil where its user has too many.
+    func enter(_ id: MirrorID) -> Mirror? {
+        if let known = find(id) { return known }
+        guard let mirror = add(id) else { return nil }
+        file.append(id)
+        return mirror
+    }
+
+    private func add(_ id: MirrorID) -> Mirror? {
+        // A place is a worker for as long as the exchange lasts: a quarter of them stays for others.
+        let maximum = max(1, min(limits.maximumExchanges, limits.workers * 3 / 4))
+        let mirror = Mirror(
+            id, isPublic: configuration[id]?.access == .anybody, maximumInFlight: maximum,
+            maximumWaiting: 2 * limits.maximumExchanges)
+        return state.withLock { state in
+            if let known = state.mirrors[id] { return known }
+            if configuration[id] == nil {
+                if state.perUser[id.user, default: 0] >= MirrorRegistry.maximumPerUser { return nil }
+                state.perUser[id.user, default: 0] += 1
+            }
+            state.mirrors[id] = mirror
+            return mirror
+        }
+    }
+}
+
+/// The file beside the keys that names the mirrors seen so far, a `USER/NAME` a line.
+private struct SeenMirrors: Sendable {
+    private let path: String
+
+    init(besides keysFile: String) {
+        path = keysFile + ".mirrors"
+    }
+
+    /// The names; none where the file is not there. Lines that are no names are passed over.
+    func read() throws(StartError) -> [MirrorID] {
+        let contents: File.Contents
+        do {
+            contents = try File.read(path, maximumBytes: 16 * 1024 * 1024)
+        } catch {
+            if error.isMissingFile { return [] }
+            throw .configuration(place: path, message: error.message)
+        }
+        return contents.bytes.split(separator: 0x0A).compactMap { line in
+            let parts = line.split(separator: 0x2F)
+            guard parts.count == 2, let user = MirrorName(bytes: parts[0]),
+                let name = MirrorName(bytes: parts[1])
+            else { return nil }
+            return MirrorID(user: user, name: name)
+        }
+    }
+
+    /// Adds a name. Where the disk refuses, the relay only knows the mirror until it restarts.
+    func append(_ id: MirrorID) {
+        _ = try? File.append(Array((id.text + "\n").utf8), to: path)
+    }
+}

@@ -1,0 +1,71 @@
+// Step 2: where connections rest that have nothing to say, without a thread each.
+//
+// Called by: the acceptors and the workers park; the thread `parking` watches.
+// Waits for: a parked connection to become readable, or its deadline, on one epoll.
+// Hard: a connection is put into the table before its socket is armed, for it may speak at once;
+// and one-shot arming means that only this thread ever takes it out.
+
+import Streams
+import Threads
+
+/// Connections at rest. Thread-safe: all state is in one monitor, epoll is the kernel's.
+final class ParkingLot: Sendable {
+    private struct Parked: Sendable {
+        let connection: Handover<ClientConnection>
+        let deadline: Deadline
+    }
+
+    private let parked = Monitor<[Int32: Parked]>([:])
+    private let poller: Poller
+
+    init() throws(StreamError) { poller = try Poller() }
+
+    /// How many rest now.
+    var count: Int { parked.withLock { $0.count } }
+
+    /// Lets a connection rest until it is readable or its deadline passes. Does not block.
+    func park(_ connection: sending ClientConnection) {
+        connection.rest()
+        let descriptor = connection.stream.descriptor
+        let isKnown = connection.isKnownToParkingLot
+        connection.isKnownToParkingLot = true
+        let deadline = connection.deadline
+        let entry = Parked(connection: Handover(connection), deadline: deadline)
+        parked.withLock { $0[descriptor] = entry }
+        do {
+            try poller.arm(descriptor, isKnown: isKnown)
+        } catch {
+            // Out of memory for the kernel's table: the connection is closed.
+            _ = parked.withLock { $0.removeValue(forKey: descriptor) }?.connection.take()
+        }
+    }
+
+    /// Watches for ever; the body of the thread `parking`.
+    ///
+    /// - Parameter wake: gets each connection that has become readable, or whose deadline has
+    ///   passed.
+    func watch(_ wake: (Handover<ClientConnection>) -> Void) {
+        var nextSweep = Deadline.after(seconds: 1)
+        while true {
+            for descriptor in poller.wait(until: nextSweep) {
+                if let entry = parked.withLock({ $0.removeValue(forKey: descriptor) }) {
+                    wake(entry.connection)
+                }
+            }
+            if nextSweep.hasPassed {
+                sweep(wake)
+                nextSweep = .after(seconds: 1)
+            }
+        }
+    }
+
+    /// Wakes the connections whose deadline has passed: their worker knows what that means.
+    private func sweep(_ wake: (Handover<ClientConnection>) -> Void) {
+        let now = Deadline.now
+        let expired = parked.withLock { parked -> [Parked] in
+            let keys = parked.compactMap { $0.value.deadline <= now ? $0.key : nil }
+            return keys.compactMap { parked.removeValue(forKey: $0) }
+        }
+        for entry in expired { wake(entry.connection) }
+    }
+}

@@ -1,0 +1,275 @@
+// The relay as a whole: what its threads share, from the start to the stop.
+//
+// Called by: the program `magicmirrord`, once; then by every thread of it.
+// Threads: `accept-N` for each listener, `parking`, a fixed pool `worker-N`, `agent-NAME` for each
+// session, `housekeeping`, the journal's, the signals'.
+
+import Connections
+import Program
+import Sessions
+import Streams
+import Threads
+import Wire
+
+/// An address that cannot be listened on.
+package struct ListenError: Error, CustomStringConvertible {
+    let address: String
+    let reason: String
+
+    package var description: String {
+        let remedy = reason.contains("Permission") ? " (needs CAP_NET_BIND_SERVICE, see magicmirrord(8))" : ""
+        return "cannot listen on '\(address)': \(reason)\(remedy)"
+    }
+}
+
+/// The running relay. Thread-safe: what changes is in monitors, the rest is set once.
+package final class Relay: Sendable {
+    private struct State: Sendable {
+        var isDraining = false
+        var isStopping = false
+        var isAborting = false
+        /// Sessions whose threads run.
+        var sessions = 0
+    }
+
+    let configuration: RelayConfiguration
+    let limits: RelayLimits
+    let headLimits: HeadLimits
+    let agentPath: [UInt8]
+    /// Mirrors by host name, in lower case.
+    let hosts: [String: MirrorID]
+    let journal: Journal
+    let metrics = RelayMetrics()
+    let keys: KeyStore
+    let registry: MirrorRegistry
+    /// Rung for good when the acceptors are to end.
+    let stopBell: Doorbell
+    private let listeners: [Listener]
+    private let administration: Listener?
+    private let tls: TLSContext?
+    private let state = Monitor(State())
+    let parkingLot: ParkingLot
+    private let pool: WorkerPool<ClientJob>
+
+    /// Reads certificate and keys, binds every address. Serves nothing yet.
+    package init(_ configuration: RelayConfiguration, _ journal: Journal) throws {
+        self.configuration = configuration
+        self.journal = journal
+        limits = configuration.limits
+        headLimits = configuration.limits.head
+        agentPath = Array(configuration.agentPath.utf8)
+        var hosts: [String: MirrorID] = [:]
+        for mirror in configuration.mirrors {
+            for host in mirror.hosts {
+                hosts[host] = MirrorID(user: mirror.user, name: mirror.name)
+            }
+        }
+        self.hosts = hosts
+        (tls, keys, registry) = try Relay.read(configuration)
+        listeners = try configuration.listening.map { try Relay.listen($0) }
+        administration = try configuration.adminListening.map { try Relay.listen(.address($0)) }
+        stopBell = try Doorbell()
+        parkingLot = try ParkingLot()
+        // A connection stands in this queue once at most, so that it is never full.
+        pool = WorkerPool(capacity: limits.maximumConnections + 16)
+    }
+
+    private static func read(
+        _ configuration: RelayConfiguration
+    ) throws -> (TLSContext?, KeyStore, MirrorRegistry) {
+        let tls = try configuration.certificate.map {
+            try TLSContext(certificate: $0.chainFile, privateKey: $0.privateKeyFile)
+        }
+        return (
+            tls, try KeyStore(path: configuration.keysFile), try MirrorRegistry(configuration)
+        )
+    }
+
+    /// What the operator should know though nothing is wrong.
+    package var warnings: [String] { configuration.warnings + keys.warnings }
+
+    /// Of the first listener.
+    package var address: String { listeners.first?.address.description ?? "" }
+
+    private static func listen(
+        _ listening: RelayConfiguration.Listening
+    ) throws -> Listener {
+        guard case .address(let text) = listening else {
+            throw StartError.configuration(
+                place: nil, message: "'listen = systemd' is not available (write ADDR:PORT)")
+        }
+        do {
+            return try Listener(try address(of: text))
+        } catch {
+            throw ListenError(address: text.description, reason: error.description)
+        }
+    }
+
+    private static func address(of text: SocketAddressText) throws(StreamError) -> SocketAddress {
+        switch text {
+        case .tcp(let address):
+            let found = try SocketAddress.resolve(
+                host: address.host, port: UInt16(clamping: address.port), numericOnly: true)
+            guard let first = found.first else { throw .refused }
+            return first
+        case .unix(let path): return try .unix(path: path)
+        }
+    }
+
+    /// Reads everything that a start would, and stops there.
+    package static func check(_ configuration: RelayConfiguration) throws {
+        _ = try read(configuration)
+    }
+
+    /// Serves until it is told to stop. Blocks that long.
+    package func run() throws {
+        try start()
+        StandardOutput.ready(listeners.map { ("address", $0.address.description) })
+        journal.info("ready") { line in
+            for listener in listeners { line.field("ADDRESS", listener.address.description) }
+            line.field("KEYS", keys.keyCount)
+        }
+        _ = state.wait(until: .distantFuture) { $0.isStopping ? true : nil }
+        drain()
+        journal.info("stopped")
+    }
+
+    private func start() throws {
+        let worker = ClientWorker(relay: self)
+        try pool.start(name: "worker", workers: limits.workers) { job, doorbell in
+            worker.serve(job, doorbell)
+        }
+        try Thread.start(name: "parking") { [self] in
+            parkingLot.watch { submit(ClientJob(connection: $0, place: nil)) }
+        }
+        try Thread.start(name: "housekeeping") { [self] in keepHouse() }
+        for (index, listener) in listeners.enumerated() {
+            let acceptor = Acceptor(listener: listener, tls: tls, service: .mirrors, relay: self)
+            try Thread.start(name: "accept-\(index + 1)") { acceptor.run() }
+        }
+        if let administration {
+            let acceptor = Acceptor(
+                listener: administration, tls: nil, service: .administration, relay: self)
+            try Thread.start(name: "accept-admin") { acceptor.run() }
+        }
+    }
+
+    // MARK: - Stopping
+
+    /// Lets the running exchanges finish, then stops; called a second time, stops at once.
+    package func stop() {
+        state.withLock { state in
+            if state.isStopping { state.isAborting = true }
+            state.isStopping = true
+            state.isDraining = true
+        }
+        state.broadcast()
+        stopBell.ring()
+    }
+
+    var isStopping: Bool { state.withLock { $0.isStopping } }
+
+    var isDraining: Bool { state.withLock { $0.isDraining } }
+
+    /// Blocks until the relay is to stop, or `deadline` passes.
+    func waitForStop(until deadline: Deadline) {
+        _ = state.wait(until: deadline) { $0.isStopping ? true : nil }
+    }
+
+    /// Tells every agent, and waits until their exchanges, and so their sessions, have ended.
+    private func drain() {
+        journal.info("draining") { $0.field("EXCHANGES", metrics.exchangesInFlight.current) }
+        for mirror in registry.all {
+            for (session, _) in mirror.sessions { session.drain() }
+        }
+        let deadline = Deadline.after(limits.drainTimeout)
+        let isDone = state.wait(until: deadline) { state in
+            state.sessions == 0 || state.isAborting ? true : nil
+        }
+        if isDone == nil { journal.warning("exchanges were still running at the drain limit") }
+        // The last answers are with their workers: they have what they need.
+        while metrics.exchangesInFlight.current > 0, !deadline.hasPassed,
+            !state.withLock({ $0.isAborting })
+        {
+            _ = state.wait(until: .after(milliseconds: 20)) { $0.isAborting ? true : nil }
+        }
+    }
+
+    func sessionStarts() { state.withLock { $0.sessions += 1 } }
+
+    func sessionEnded() {
+        state.withLock { $0.sessions -= 1 }
+        state.broadcast()
+    }
+
+    // MARK: - Each second, and half of one
+
+    private func keepHouse() {
+        while true {
+            _ = state.wait(until: .after(milliseconds: 500)) { $0.isAborting ? true : nil }
+            refreshKeys()
+            for mirror in registry.all {
+                for job in mirror.expired() { submit(job) }
+            }
+        }
+    }
+
+    private func refreshKeys() {
+        switch keys.refresh() {
+        case .unchanged: return
+        case .failed(let error):
+            journal.error("cannot read the keys; those from before stay") {
+                $0.field("REASON", error.line(program: "magicmirrord"))
+            }
+            return
+        case .changed(let count): journal.info("keys changed") { $0.field("KEYS", count) }
+        }
+        for mirror in registry.all {
+            for (session, key) in mirror.sessions where !keys.isValid(key) {
+                session.close(.revoked)
+            }
+        }
+    }
+
+    // MARK: - For the workers
+
+    var idleWorkers: Int { pool.idleWorkers }
+
+    func submit(_ job: ClientJob?) {
+        if let job, !pool.submit(job) { _ = job.connection.take() }
+    }
+
+    /// Puts a connection into its mirror's line; its worker is free.
+    func line(up connection: sending ClientConnection, for mirror: Mirror) {
+        connection.rest()
+        let handover = Handover(connection)
+        switch mirror.wait(handover, until: .after(Relay.waitingTimeout)) {
+        case .busy: return
+        case .granted(let place): submit(ClientJob(connection: handover, place: place))
+        case .absent, .full: submit(ClientJob(connection: handover, place: nil))
+        }
+    }
+
+    /// How long a request waits for room in its mirror.
+    private static let waitingTimeout = Duration.seconds(10)
+
+    /// A mirror that an agent's key names, though none has connected yet.
+    func namedMirror(_ id: MirrorID) -> Mirror? {
+        keys.hasAgentKey(user: id.user, name: id.name, byName: true) ? registry.enter(id) : nil
+    }
+
+    /// Whether a mirror without an agent is still one: the configuration, or an agent's key, has it.
+    func isKnown(_ mirror: Mirror) -> Bool {
+        registry.isConfigured(mirror.id)
+            || keys.hasAgentKey(user: mirror.id.user, name: mirror.id.name, byName: false)
+    }
+
+    /// Who asks, as origins are told.
+    func client(of connection: ClientConnection, _ head: RequestHead) -> ClientOrigin {
+        ClientOrigin(
+            address: connection.peerAddress, isEncrypted: connection.stream.isEncrypted,
+            isTrusted: configuration.trustedProxies.contains {
+                $0.contains(connection.peerAddress)
+            })
+    }
+}

@@ -1,0 +1,47 @@
+// The relay's numbers, as /metrics shows them.
+//
+// Filled by: acceptors, workers and sessions' owners, one atomic addition a time.
+
+import Program
+import Wire
+
+struct RelayMetrics: Sendable {
+    let connections: Gauge
+    let exchangesInFlight: Gauge
+    let sessions: Gauge
+    let droppedConnections: Counter
+    let acceptFailures: Counter
+    let failedHandshakes: Counter
+    /// By the first digit of the status, 1...5.
+    let responses: [Counter]
+    /// By error word, in the order of `ResetCode`.
+    let errors: [Counter]
+    let bytesIn: Counter
+    let bytesOut: Counter
+    let duration: Histogram
+    let all: Metrics
+
+    init() {
+        var all = Metrics()
+        all.constant(
+            "relay_info", "The program that runs.", labels: [("version", Version.number)])
+        connections = all.gauge("connections", "Connections of clients and agents now.")
+        exchangesInFlight = all.gauge("exchanges_in_flight", "Exchanges in flight now.")
+        sessions = all.gauge("sessions", "Sessions of agents now.")
+        droppedConnections = all.counter(
+            "dropped_connections_total", "Connections beyond the limit, dropped.")
+        acceptFailures = all.counter(
+            "accept_failures_total", "Times that no connection could be accepted for lack of resources.")
+        failedHandshakes = all.counter("failed_handshakes_total", "TLS handshakes that failed.")
+        responses = all.counters(
+            "responses_total", "Responses to clients, by class of status.", label: "class",
+            values: ["1xx", "2xx", "3xx", "4xx", "5xx"])
+        errors = all.counters(
+            "errors_total", "Answers that the relay made itself, by error.", label: "error",
+            values: ResetCode.allCases.map { $0.proxyStatus.description })
+        bytesIn = all.counter("request_body_bytes_total", "Bytes of request bodies taken.")
+        bytesOut = all.counter("response_body_bytes_total", "Bytes of response bodies sent.")
+        duration = all.histogram("exchange_duration_seconds", "From request head to end of answer.")
+        self.all = all
+    }
+}
