@@ -46,9 +46,13 @@ final class Origin: Sendable {
         self.limits = limits
     }
 
-    /// An idle connection that the origin has not closed so far, if there is one that has not
-    /// waited longer than `maximumIdle`.
-    func take(maximumIdle: Duration) -> sending OriginConnection? {
+    /// An idle connection, if there is one that has not waited for too long.
+    ///
+    /// - Parameter isRepeatable: the request can be sent again where the origin has closed the
+    ///   connection, so that finding out is left to sending it. Other requests get a connection
+    ///   that was used a moment ago, which the origin is not about to close, and is still open.
+    func take(isRepeatable: Bool) -> sending OriginConnection? {
+        let maximumIdle = isRepeatable ? limits.idleTimeout : .seconds(1)
         while true {
             let limit = Deadline.now + -maximumIdle.nanoseconds
             let found = idle.withLock { idle -> Idle? in
@@ -58,7 +62,7 @@ final class Origin: Sendable {
             guard let found else { return nil }
             let connection = found.connection.take()
             // Readable at rest: closed, or bytes that nobody asked for.
-            if poll(found.descriptor, for: [.readable, .hungUp], until: .now).isEmpty {
+            if isRepeatable || poll(found.descriptor, for: [.readable, .hungUp], until: .now).isEmpty {
                 connection.isReused = true
                 return connection
             }

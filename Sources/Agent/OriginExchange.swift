@@ -30,6 +30,7 @@ struct OriginExchange: Sendable {
     private var isKept = false
     private var requestEnds: Bool
     private var hasAnswered = false
+    private var hasWaited = false
     private var deadline: Deadline
 
     private(set) var status = 0
@@ -65,9 +66,11 @@ struct OriginExchange: Sendable {
             while true {
                 if exchange.cut != nil { return .cut }
                 var moved = try sendRequest(on: connection)
-                moved = try takeAnswer(from: connection) || moved
+                // Right after the request there can be no answer yet.
+                if hasWaited { moved = try takeAnswer(from: connection) || moved }
                 if answerEnds { return .complete(isKept: canKeep(connection)) }
                 if !moved { try wait(on: connection) }
+                hasWaited = true
             }
         } catch {
             if isStale(connection, error) { return .stale }

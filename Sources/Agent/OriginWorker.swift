@@ -66,10 +66,7 @@ struct OriginWorker: Sendable {
             throw OriginError(code: .httpRequestError, reason: error.reason)
         }
         let origin = job.mirror.origin
-        // A request that must not be sent twice takes only a connection that was used a moment
-        // ago, which the origin is not about to close.
-        let maximumIdle = request.isRepeatable ? limits.idleTimeout : .seconds(1)
-        var kept = origin.take(maximumIdle: maximumIdle)
+        var kept = origin.take(isRepeatable: request.isRepeatable)
         while true {
             let connection: OriginConnection
             if let found = kept.take() {
@@ -102,7 +99,7 @@ struct OriginWorker: Sendable {
             account.error == nil || account.error?.code == .cancelled ? .info : .warning
         journal.write(level, "exchange") { line in
             line.field("MIRROR", job.mirror.name.text)
-            line.field("EXCHANGE", job.exchange.id)
+            line.field("EXCHANGE", Int(job.exchange.id))
             if let id = head.fields.value(.xRequestId) { line.field("REQUEST_ID", id) }
             line.field("METHOD", head.bytes[head.method])
             line.field("PATH", head.path)

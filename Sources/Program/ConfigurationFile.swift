@@ -78,7 +78,7 @@ package struct ConfigurationFile: Sendable {
             }
             if let first = values.first(entry.key), !setting.isRepeatable {
                 throw .configuration(
-                    place: line, message: "key '\(entry.key)' is set twice (see \(first.place))")
+                    place: line, message: "key '\(entry.key)' stands twice (see \(first.place))")
             }
             let origin = SettingValue.Origin.line(
                 file: path, number: entry.line, key: entry.key)

@@ -13,31 +13,22 @@ package struct JournalLine: Sendable {
 
     init(prefix: StaticString, message: StaticString) {
         bytes = []
-        bytes.reserveCapacity(256)
+        bytes.reserveCapacity(512)
         append(prefix)
         append(message)
     }
 
     /// Adds a field whose value came from anywhere.
     package mutating func field(_ name: StaticString, _ value: ArraySlice<UInt8>) {
-        begin(name)
-        let kept = value.prefix(Self.maximumValueBytes)
-        if !kept.isEmpty && kept.count == value.count && kept.allSatisfy(Self.isPlain) {
-            bytes.append(contentsOf: kept)
-            return
-        }
-        bytes.append(UInt8(ascii: "\""))
-        for byte in kept { appendEscaped(byte) }
-        if kept.count < value.count { append("...") }
-        bytes.append(UInt8(ascii: "\""))
+        append(name, value)
     }
 
     package mutating func field(_ name: StaticString, _ value: [UInt8]) {
-        field(name, value[...])
+        append(name, value)
     }
 
     package mutating func field(_ name: StaticString, _ value: String) {
-        field(name, Array(value.utf8)[...])
+        append(name, value.utf8)
     }
 
     /// Adds a field whose value is a word of ours.
@@ -46,7 +37,7 @@ package struct JournalLine: Sendable {
         append(value)
     }
 
-    package mutating func field(_ name: StaticString, _ value: some BinaryInteger) {
+    package mutating func field(_ name: StaticString, _ value: Int) {
         begin(name)
         append(decimal: value)
     }
@@ -67,6 +58,21 @@ package struct JournalLine: Sendable {
         bytes.append(UInt8(ascii: "\n"))
     }
 
+    /// One body for all that is bytes; the compiler makes it three, none of which copies the value.
+    private mutating func append(_ name: StaticString, _ value: some Collection<UInt8>) {
+        begin(name)
+        let kept = value.prefix(Self.maximumValueBytes)
+        let isWhole = kept.endIndex == value.endIndex
+        if isWhole && !kept.isEmpty && kept.allSatisfy(Self.isPlain) {
+            bytes.append(contentsOf: kept)
+            return
+        }
+        bytes.append(UInt8(ascii: "\""))
+        for byte in kept { appendEscaped(byte) }
+        if !isWhole { append("...") }
+        bytes.append(UInt8(ascii: "\""))
+    }
+
     private mutating func begin(_ name: StaticString) {
         bytes.append(UInt8(ascii: " "))
         append(name)
@@ -78,7 +84,7 @@ package struct JournalLine: Sendable {
         text.withUTF8Buffer { unsafe bytes.append(contentsOf: $0) }
     }
 
-    private mutating func append(decimal value: some BinaryInteger) {
+    private mutating func append(decimal value: Int) {
         if value < 0 { bytes.append(UInt8(ascii: "-")) }
         var rest = value.magnitude
         let start = bytes.count

@@ -177,7 +177,7 @@ struct ClientWorker: Sendable {
             hosts: relay.hosts)
         {
         case .mirror(let id, let target, let prefix):
-            return serve(id, target, prefix, head, framing, connection, doorbell)
+            return serve(id, target, prefix, head, framing, asked, connection, doorbell)
         case .agent: return relay.register(asked, on: connection)
         case .healthy: return relay.page("ok\n", on: connection, asked)
         case .ready:
@@ -192,9 +192,10 @@ struct ClientWorker: Sendable {
 
     private func serve(
         _ id: MirrorID, _ target: [UInt8], _ prefix: [UInt8], _ head: RequestHead,
-        _ framing: BodyFraming, _ connection: ClientConnection, _ doorbell: Doorbell
+        _ framing: BodyFraming, _ request: Asked, _ connection: ClientConnection,
+        _ doorbell: Doorbell
     ) -> Step {
-        var asked = Asked(head, framing, connection)
+        var asked = request
         asked.mirror = id
         if head.methodIs("CONNECT") {
             return relay.answer(

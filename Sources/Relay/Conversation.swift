@@ -150,7 +150,7 @@ extension Relay {
             if let mirror = asked.mirror {
                 line.field("MIRROR", mirror.text)
             }
-            if asked.exchange > 0 { line.field("EXCHANGE", asked.exchange) }
+            if asked.exchange > 0 { line.field("EXCHANGE", Int(asked.exchange)) }
             if !asked.requestID.isEmpty { line.field("REQUEST_ID", asked.requestID) }
             line.field("CLIENT", connection.peerAddress)
             if let key = asked.key { line.field("KEY_ID", key) }

@@ -2,22 +2,28 @@
 
 /// A queue that holds at most `capacity` elements. Thread-safe: all state is in one monitor.
 package final class BlockingQueue<Element: Sendable>: Sendable {
-    private struct State: Sendable {
-        var elements: RingBuffer<Element>
-        var idle = 0
-        var isClosed = false
-    }
-    private let state: Monitor<State>
-    private let capacity: Int
+    @usableFromInline
+    struct State: Sendable {
+        @usableFromInline var elements = RingBuffer<Element>()
+        @usableFromInline var idle = 0
+        @usableFromInline var isClosed = false
 
+        @inlinable
+        init() {}
+    }
+    @usableFromInline let state: Monitor<State>
+    @usableFromInline let capacity: Int
+
+    @inlinable
     package init(capacity: Int) {
         self.capacity = capacity
-        state = Monitor(State(elements: RingBuffer()))
+        state = Monitor(State())
     }
 
     /// Puts `element` at the end and wakes one taker. Does not block.
     ///
     /// - Returns: false, and the element is not queued, where the queue is full or closed.
+    @inlinable
     package func offer(_ element: Element) -> Bool {
         let (accepted, wake) = state.withLock { state -> (Bool, Bool) in
             if state.isClosed || state.elements.count >= capacity { return (false, false) }
@@ -29,6 +35,7 @@ package final class BlockingQueue<Element: Sendable>: Sendable {
     }
 
     /// Blocks until an element is there, the queue is closed and empty, or `deadline` passes.
+    @inlinable
     package func take(until deadline: Deadline) -> Element? {
         var isCounted = false
         let taken = state.wait(until: deadline) { state -> Element?? in
@@ -51,11 +58,14 @@ package final class BlockingQueue<Element: Sendable>: Sendable {
     }
 
     /// How many takers wait for more than the queue holds.
+    @inlinable
     package var idleTakers: Int { state.withLock { $0.idle - $0.elements.count } }
 
+    @inlinable
     package var isClosed: Bool { state.withLock { $0.isClosed } }
 
     /// Refuses further elements; takers get what is there, then nil.
+    @inlinable
     package func close() {
         state.withLock { $0.isClosed = true }
         state.broadcast()

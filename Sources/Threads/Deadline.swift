@@ -37,6 +37,7 @@ package struct Deadline: Sendable, Comparable {
         return overflow ? .distantFuture : Deadline(nanoseconds: min(sum, distantFuture.nanoseconds))
     }
 
+    @inlinable
     package static func < (left: Deadline, right: Deadline) -> Bool {
         left.nanoseconds < right.nanoseconds
     }

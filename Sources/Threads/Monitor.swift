@@ -3,6 +3,8 @@
 // Nobody holds two monitors, and no I/O happens inside one, so there is no lock order to know.
 // Built on pthreads: the standard library's mutex has no condition variable and gives false
 // reports under the thread sanitizer.
+// Hard: it is on the way of every request several times. So its code is inlined into its users,
+// where the compiler knows `State`, and its parts share one allocation.
 
 import CLinux
 import Glibc
@@ -12,18 +14,31 @@ import Glibc
 /// Thread-safe: `State` is only touched inside `withLock` and `wait`. `State` must be Sendable, so
 /// that a closure cannot carry a reference to something unshared out of the lock.
 package final class Monitor<State: Sendable>: @unchecked Sendable {
-    // @unchecked: `state` is only touched with `mutex` held; both pointers are set once.
-    private var state: State
+    // @unchecked: the pointers are set once, and `state` is only touched with `mutex` held.
+
+    @usableFromInline
+    struct Block {
+        @usableFromInline var mutex = pthread_mutex_t()
+        @usableFromInline var condition = pthread_cond_t()
+        @usableFromInline var state: State
+
+        @inlinable
+        init(state: State) { self.state = state }
+    }
+
     // Allocated by hand: a mutex must keep its address, which a stored property does not promise.
-    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-    private let condition: UnsafeMutablePointer<pthread_cond_t>
+    private let block: UnsafeMutablePointer<Block>
+    @usableFromInline let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    @usableFromInline let condition: UnsafeMutablePointer<pthread_cond_t>
+    @usableFromInline let state: UnsafeMutablePointer<State>
 
     package init(_ state: State) {
-        self.state = state
-        mutex = .allocate(capacity: 1)
-        condition = .allocate(capacity: 1)
-        mutex.initialize(to: pthread_mutex_t())
-        condition.initialize(to: pthread_cond_t())
+        block = .allocate(capacity: 1)
+        block.initialize(to: Block(state: state))
+        // The fields of an initialized struct have fixed addresses inside it.
+        mutex = block.pointer(to: \.mutex)!
+        condition = block.pointer(to: \.condition)!
+        self.state = block.pointer(to: \.state)!
         check(pthread_mutex_init(mutex, nil), "pthread_mutex_init")
         check(pthread_cond_init(condition, nil), "pthread_cond_init")
     }
@@ -31,18 +46,18 @@ package final class Monitor<State: Sendable>: @unchecked Sendable {
     deinit {
         pthread_cond_destroy(condition)
         pthread_mutex_destroy(mutex)
-        condition.deallocate()
-        mutex.deallocate()
+        block.deinitialize(count: 1)
+        block.deallocate()
     }
 
     /// Runs `body` with the lock held. Do no I/O in it and enter no other monitor.
-    @inline(__always)
+    @inlinable @inline(__always)
     package func withLock<Result, Failure: Error>(
         _ body: (inout State) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         check(pthread_mutex_lock(mutex), "pthread_mutex_lock")
         defer { check(pthread_mutex_unlock(mutex), "pthread_mutex_unlock") }
-        return try body(&state)
+        return try body(&state.pointee)
     }
 
     /// Blocks until `take` returns a value, or until `deadline` has passed.
@@ -51,18 +66,28 @@ package final class Monitor<State: Sendable>: @unchecked Sendable {
     /// step, so nothing can come between.
     ///
     /// - Returns: what `take` returned, or nil at the deadline.
+    @inlinable
     package func wait<Result>(
         until deadline: Deadline, _ take: (inout State) -> Result?
     ) -> Result? {
         check(pthread_mutex_lock(mutex), "pthread_mutex_lock")
         defer { check(pthread_mutex_unlock(mutex), "pthread_mutex_unlock") }
-        var limit = deadline.timespecValue
         while true {
-            if let result = take(&state) { return result }
-            let status = pthread_cond_clockwait(condition, mutex, CLOCK_MONOTONIC, &limit)
-            if status == ETIMEDOUT { return take(&state) }
-            check(status, "pthread_cond_clockwait")
+            if let result = take(&state.pointee) { return result }
+            if !sleep(until: deadline) { return take(&state.pointee) }
         }
+    }
+
+    /// Gives the lock up until somebody signals, and takes it again.
+    ///
+    /// - Returns: false at the deadline.
+    @usableFromInline
+    func sleep(until deadline: Deadline) -> Bool {
+        var limit = deadline.timespecValue
+        let status = pthread_cond_clockwait(condition, mutex, CLOCK_MONOTONIC, &limit)
+        if status == ETIMEDOUT { return false }
+        check(status, "pthread_cond_clockwait")
+        return true
     }
 
     /// Wakes one waiting thread. Call it after the lock was released: the woken thread needs it.
@@ -73,7 +98,12 @@ package final class Monitor<State: Sendable>: @unchecked Sendable {
 }
 
 /// A failing pthread call means broken memory or a bug of ours: going on would be worse.
-@inline(__always)
+@inlinable @inline(__always)
 func check(_ status: Int32, _ name: StaticString) {
-    if status != 0 { fatalError("\(name) failed: \(status)") }
+    if status != 0 { fail(status, name) }
+}
+
+@usableFromInline
+func fail(_ status: Int32, _ name: StaticString) -> Never {
+    fatalError("\(name) failed: \(status)")
 }

@@ -1,42 +1,50 @@
 // A queue of values in one growing array; removing the first does not move the rest.
 
 package struct RingBuffer<Element> {
-    private var slots: [Element?] = []
-    private var head = 0
-    package private(set) var count = 0
+    @usableFromInline var slots: [Element?] = []
+    @usableFromInline var head = 0
+    @usableFromInline var used = 0
 
+    @inlinable
     package init() {}
 
-    package var isEmpty: Bool { count == 0 }
+    @inlinable
+    package var count: Int { used }
 
-    package var first: Element? { count == 0 ? nil : slots[head] }
+    @inlinable
+    package var isEmpty: Bool { used == 0 }
 
+    @inlinable
+    package var first: Element? { used == 0 ? nil : slots[head] }
+
+    @inlinable
     package mutating func append(_ element: Element) {
-        if count == slots.count { grow() }
-        slots[(head + count) & (slots.count - 1)] = element
-        count += 1
+        if used == slots.count { grow() }
+        slots[(head + used) & (slots.count - 1)] = element
+        used += 1
     }
 
+    @inlinable
     package mutating func popFirst() -> Element? {
-        if count == 0 { return nil }
-        let element = slots[head]
-        slots[head] = nil
+        if used == 0 { return nil }
+        let element = slots[head].take()
         head = (head + 1) & (slots.count - 1)
-        count -= 1
+        used -= 1
         return element
     }
 
-    /// Takes everything out, first to last.
-    package mutating func removeAll() {
-        self = RingBuffer()
-    }
+    /// Takes everything out.
+    @inlinable
+    package mutating func removeAll() { self = RingBuffer() }
 
     // The number of slots stays a power of two, so that an index wraps by a mask.
-    private mutating func grow() {
+    @inlinable
+    mutating func grow() {
         var larger: [Element?] = []
-        larger.reserveCapacity(max(8, slots.count * 2))
-        for offset in 0..<count { larger.append(slots[(head + offset) & (slots.count - 1)]) }
-        while larger.count < max(8, slots.count * 2) { larger.append(nil) }
+        let size = Swift.max(4, slots.count * 2)
+        larger.reserveCapacity(size)
+        for offset in 0..<used { larger.append(slots[(head + offset) & (slots.count - 1)]) }
+        while larger.count < size { larger.append(nil) }
         slots = larger
         head = 0
     }

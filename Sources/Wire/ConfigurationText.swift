@@ -91,7 +91,8 @@ package struct ConfigurationText: Sendable, Equatable {
         while let character = rest.popFirst() {
             switch character {
             case "\"":
-                guard withoutComment(String(rest)).isEmpty else {
+                let isBlank = rest.isEmpty || rest.utf8.first?.isBlank == true
+                guard isBlank, withoutComment(String(rest)).isEmpty else {
                     throw TextError("'\(rest.trimmed)' behind the closing quotation mark")
                 }
                 return value

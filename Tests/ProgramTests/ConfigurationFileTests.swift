@@ -41,7 +41,7 @@ private let table = SettingTable(
         ("hosts = a", 1, "key 'hosts' belongs in a section [mirror NAME]"),
         ("[mirror x]\nworkers = 1", 2, "key 'workers' belongs before the first section"),
         ("[mirror x]\nlocl = 1", 2, "unknown key 'locl' (did you mean 'local'?)"),
-        ("workers = 1\nworkers = 2", 2, "key 'workers' is set twice (see key 'workers' in line 1)"),
+        ("workers = 1\nworkers = 2", 2, "key 'workers' stands twice (see key 'workers' in line 1)"),
         ("[miror x]", 1, "unknown section '[miror x]' (did you mean 'mirror'?)"),
         ("[mirror]", 1, "section needs a name: [mirror NAME]"),
         ("[mirror x]\n[mirror x]", 2, "section '[mirror x]' stands in line 1 already"),

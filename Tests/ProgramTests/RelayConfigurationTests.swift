@@ -201,7 +201,7 @@ import Wire
         ),
         ("workers = 0", 3, "key 'workers': '0' is too small (the least is 1)"),
         ("workers = many", 3, "key 'workers': 'many' is not a whole number"),
-        ("workers = 1\nworkers = 2", 4, "key 'workers' is set twice (see key 'workers' in line 3)"),
+        ("workers = 1\nworkers = 2", 4, "key 'workers' stands twice (see key 'workers' in line 3)"),
         (
             "maximum-head-bytes = 64KiB", 3,
             "key 'maximum-head-bytes': '64KiB' is too large (the most is 56KiB)"

@@ -61,7 +61,8 @@ private func error(_ message: String, line: Int = 1) -> StartError {
     }
 
     @Test(arguments: [
-        (0, "0"), (1000, "1000"), (1500, "1500"), (1024, "1KiB"), (57_344, "56KiB"), (1 << 30, "1GiB"),
+        (0, "0"), (1000, "1000"), (1500, "1500"), (1024, "1KiB"), (57_344, "56KiB"),
+        (1 << 30, "1GiB"),
     ])
     func `a size is told in its largest whole unit`(bytes: Int, text: String) {
         #expect(Quantity.describe(byteCount: bytes) == text)

@@ -72,7 +72,8 @@ import Testing
     private func response(_ version: String, _ status: Int, _ fields: String) throws
         -> ResponseHead
     {
-        let bytes = [UInt8]("\(version) \(status) x\r\n\(fields.isEmpty ? "" : fields + "\r\n")\r\n")
+        let bytes = [UInt8](
+            "\(version) \(status) x\r\n\(fields.isEmpty ? "" : fields + "\r\n")\r\n")
         return try ResponseHead.parse(bytes, bytes.indices)
     }
 
@@ -92,9 +93,12 @@ import Testing
         #expect(outcome { try head.framing(requestMethodIsHead: false) } == expected)
     }
 
-    @Test func `without either field a request has no body and a response goes on to the close`() throws {
+    @Test func `without either field a request has no body and a response goes on to the close`()
+        throws
+    {
         #expect(try request("HTTP/1.1", "A: b").framing() == .none)
-        #expect(try response("HTTP/1.1", 200, "").framing(requestMethodIsHead: false) == .untilClose)
+        #expect(
+            try response("HTTP/1.1", 200, "").framing(requestMethodIsHead: false) == .untilClose)
     }
 
     @Test func `a transfer coding in HTTP 1.0 is refused`() throws {

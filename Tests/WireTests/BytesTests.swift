@@ -17,6 +17,7 @@ import Testing
     }
 
     @Test func `a control byte is found behind any bytes, at any place`() {
+        var wrong: [[UInt8]] = []
         for length in 0...20 {
             for place in 0..<max(length, 1) {
                 for byte in UInt8.min...UInt8.max {
@@ -24,25 +25,31 @@ import Testing
                     if length > 0 { bytes[place] = byte }
                     let expected = bytes.firstIndex { $0 < 0x20 && $0 != 9 || $0 == 0x7F }
                     let found = bytes.span.indexOfControl(from: 0, to: length)
-                    #expect(found == expected ?? length)
+                    if found != expected ?? length { wrong.append(bytes) }
                 }
             }
         }
+        #expect(wrong == [])
     }
 
     @Test func `scans agree with a plain loop on any bytes`() {
         var generator = SeededGenerator(1)
-        let alphabet: [UInt8] = [0, 9, 0x0A, 0x0B, 0x0D, 0x1F, 0x20, 0x61, 0x7E, 0x7F, 0x80, 0x8A, 0xFF]
+        let alphabet: [UInt8] = [
+            0, 9, 0x0A, 0x0B, 0x0D, 0x1F, 0x20, 0x61, 0x7E, 0x7F, 0x80, 0x8A, 0xFF,
+        ]
+        var wrong: [[UInt8]] = []
         for round in 0..<20000 {
             let length = Int.random(in: 0...40, using: &generator)
             let bytes = generator.bytes(length, from: round.isMultiple(of: 2) ? alphabet : nil)
             let start = Int.random(in: 0...length, using: &generator)
             let end = Int.random(in: start...length, using: &generator)
             let feed = bytes[start..<end].firstIndex(of: 0x0A) ?? end
-            #expect(bytes.span.indexOfLineFeed(from: start, to: end) == feed)
+            if bytes.span.indexOfLineFeed(from: start, to: end) != feed { wrong.append(bytes) }
             let control = bytes[start..<end].firstIndex { $0 < 0x20 && $0 != 9 || $0 == 0x7F }
-            #expect(bytes.span.indexOfControl(from: start, to: end) == control ?? end)
+            let found = bytes.span.indexOfControl(from: start, to: end)
+            if found != control ?? end { wrong.append(bytes) }
         }
+        #expect(wrong == [])
     }
 
     @Test func `a word holds the bytes asked for, the first one lowest`() {

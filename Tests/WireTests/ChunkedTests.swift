@@ -58,17 +58,23 @@ import Testing
         decode([[UInt8](text)], maximumTrailerBytes: maximumTrailerBytes)
     }
 
-    @Test(arguments: [
-        ("0\r\n\r\n", "", nil, ""),
-        ("4\r\nWiki\r\n5\r\npedia\r\nE\r\n in\r\n\r\nchunks.\r\n0\r\n\r\n",
-            "Wikipedia in\r\n\r\nchunks.", nil, ""),
-        ("5\r\nhello\r\n0\r\n\r\nHTTP/1.1", "hello", nil, "HTTP/1.1"),
-        ("5;a=b;c=\"d e\"\r\nhello\r\n0;last\r\n\r\n", "hello", nil, ""),
-        ("5 \t;a\r\nhello\r\n0 ;b\r\n\r\n", "hello", nil, ""),
-        ("000000000000005\r\nhello\r\n000\r\n\r\n", "hello", nil, ""),
-        ("a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n", "01234567890123456789", nil, ""),
-        ("0\r\nServer-Timing: a\r\nX: b\r\n\r\nnext", "", "Server-Timing: a\r\nX: b\r\n\r\n", "next"),
-    ] as [(String, String, String?, String)])
+    @Test(
+        arguments: [
+            ("0\r\n\r\n", "", nil, ""),
+            (
+                "4\r\nWiki\r\n5\r\npedia\r\nE\r\n in\r\n\r\nchunks.\r\n0\r\n\r\n",
+                "Wikipedia in\r\n\r\nchunks.", nil, ""
+            ),
+            ("5\r\nhello\r\n0\r\n\r\nHTTP/1.1", "hello", nil, "HTTP/1.1"),
+            ("5;a=b;c=\"d e\"\r\nhello\r\n0;last\r\n\r\n", "hello", nil, ""),
+            ("5 \t;a\r\nhello\r\n0 ;b\r\n\r\n", "hello", nil, ""),
+            ("000000000000005\r\nhello\r\n000\r\n\r\n", "hello", nil, ""),
+            ("a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n", "01234567890123456789", nil, ""),
+            (
+                "0\r\nServer-Timing: a\r\nX: b\r\n\r\nnext", "", "Server-Timing: a\r\nX: b\r\n\r\n",
+                "next"
+            ),
+        ] as [(String, String, String?, String)])
     func `a whole body is decoded`(
         text: String, data: String, trailers: String?, rest: String
     ) {
@@ -76,38 +82,39 @@ import Testing
         #expect(decode(text) == expected)
     }
 
-    @Test(arguments: [
-        ("\r\n", .size),
-        ("g\r\n", .size),
-        (" 5\r\nhello", .size),
-        ("-5\r\n", .size),
-        ("+5\r\n", .size),
-        ("0x5\r\nhello", .size),
-        ("5 \r\nhello", .size),
-        ("5 5\r\nhello", .size),
-        ("5,5\r\nhello", .size),
-        (";a\r\n", .size),
-        ("5\u{0}\r\n", .size),
-        ("5\nhello", .lineEnd),
-        ("5\rhello", .lineEnd),
-        ("5\r\rhello", .lineEnd),
-        ("5;a\rb\r\nhello", .lineEnd),
-        ("5;a\nhello\r\n0\r\n\r\n", .extensionCharacter),
-        ("5;a\u{0}\r\nhello", .extensionCharacter),
-        ("0000000000000005\r\nhello", .sizeTooLarge),
-        ("ffffffffffffffff\r\n", .sizeTooLarge),
-        ("fffffffffffffffffffffff", .sizeTooLarge),
-        ("5\r\nhelloo\r\n", .dataEnd),
-        ("5\r\nhello\n0\r\n\r\n", .dataEnd),
-        ("5\r\nhello\r0\r\n\r\n", .dataEnd),
-        ("5\r\nhello0\r\n\r\n", .dataEnd),
-        ("0\r\n\n", .trailers),
-        ("0\r\nA: b\n\n", .trailers),
-        ("0\r\nA\r\n\r\n", .trailers),
-        ("0\r\nA : b\r\n\r\n", .trailers),
-        ("0\r\nA: b\r\n c\r\n\r\n", .trailers),
-        ("0\r\n : b\r\n\r\n", .trailers),
-    ] as [(String, ChunkError)])
+    @Test(
+        arguments: [
+            ("\r\n", .size),
+            ("g\r\n", .size),
+            (" 5\r\nhello", .size),
+            ("-5\r\n", .size),
+            ("+5\r\n", .size),
+            ("0x5\r\nhello", .size),
+            ("5 \r\nhello", .size),
+            ("5 5\r\nhello", .size),
+            ("5,5\r\nhello", .size),
+            (";a\r\n", .size),
+            ("5\u{0}\r\n", .size),
+            ("5\nhello", .lineEnd),
+            ("5\rhello", .lineEnd),
+            ("5\r\rhello", .lineEnd),
+            ("5;a\rb\r\nhello", .lineEnd),
+            ("5;a\nhello\r\n0\r\n\r\n", .extensionCharacter),
+            ("5;a\u{0}\r\nhello", .extensionCharacter),
+            ("0000000000000005\r\nhello", .sizeTooLarge),
+            ("ffffffffffffffff\r\n", .sizeTooLarge),
+            ("fffffffffffffffffffffff", .sizeTooLarge),
+            ("5\r\nhelloo\r\n", .dataEnd),
+            ("5\r\nhello\n0\r\n\r\n", .dataEnd),
+            ("5\r\nhello\r0\r\n\r\n", .dataEnd),
+            ("5\r\nhello0\r\n\r\n", .dataEnd),
+            ("0\r\n\n", .trailers),
+            ("0\r\nA: b\n\n", .trailers),
+            ("0\r\nA\r\n\r\n", .trailers),
+            ("0\r\nA : b\r\n\r\n", .trailers),
+            ("0\r\nA: b\r\n c\r\n\r\n", .trailers),
+            ("0\r\n : b\r\n\r\n", .trailers),
+        ] as [(String, ChunkError)])
     func `a malformed body is refused`(text: String, expected: ChunkError) {
         let outcome = decode(text)
         #expect(outcome.error == expected)
@@ -189,18 +196,21 @@ import Testing
     @Test func `one changed byte never traps`() {
         let text = [UInt8]("5;a=b\r\nhello\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\n")
         for place in text.indices {
-            for byte in UInt8.min...UInt8.max {
+            for byte in [0, 9, 0x0A, 0x0D, 0x20, 0x30, 0x35, 0x3A, 0x3B, 0x61, 0x7F, 0xFF]
+                as [UInt8]
+            {
                 var changed = text
                 changed[place] = byte
                 let outcome = decode([changed])
                 let pieces = decode(changed.map { [$0] })
-                #expect(outcome.error == pieces.error && outcome.isEnded == pieces.isEnded)
+                #expect(outcome == pieces)
             }
         }
     }
 
     @Test(arguments: [
-        (0, "0\r\n"), (1, "1\r\n"), (15, "f\r\n"), (16, "10\r\n"), (255, "ff\r\n"), (256, "100\r\n"),
+        (0, "0\r\n"), (1, "1\r\n"), (15, "f\r\n"), (16, "10\r\n"), (255, "ff\r\n"),
+        (256, "100\r\n"),
         (0x1A2B, "1a2b\r\n"), (65536, "10000\r\n"), (Int.max, "7fffffffffffffff\r\n"),
     ])
     func `a size line is written`(size: Int, text: String) {

@@ -39,14 +39,16 @@ import Testing
             "Content-Length: 5\r\nHost: a\r\nAuthorization: b\r\nCookie: c\r\n"
         ),
     ])
-    func `only fields that are meant for the other end pass`(text: String, expected: String) throws {
+    func `only fields that are meant for the other end pass`(text: String, expected: String) throws
+    {
         #expect(try passed(text) == expected)
     }
 
     @Test func `what the caller drops does not pass either`() throws {
         let text = "Host: a\r\nVia: b\r\nvia: c\r\nX: d\r\nAccept: e\r\n"
         #expect(try passed(text, dropping: [.host, .via]) == "X: d\r\nAccept: e\r\n")
-        #expect(try passed(text, dropping: [.other]) == "Host: a\r\nVia: b\r\nvia: c\r\nAccept: e\r\n")
+        #expect(
+            try passed(text, dropping: [.other]) == "Host: a\r\nVia: b\r\nvia: c\r\nAccept: e\r\n")
     }
 
     @Test func `trailers lose what may not stand in them`() throws {
@@ -64,7 +66,8 @@ import Testing
             var lines: [(name: String, value: String)] = []
             for _ in 0..<Int.random(in: 0...10, using: &generator) {
                 let known = names.randomElement(using: &generator) ?? ""
-                let name = Bool.random(using: &generator) ? known : generator.text(1...2, from: "ab")
+                let name =
+                    Bool.random(using: &generator) ? known : generator.text(1...2, from: "ab")
                 let value = name == "Connection" ? generator.text(0...4, from: "ab,") : "x y"
                 lines.append((name, value))
             }

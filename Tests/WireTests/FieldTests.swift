@@ -12,70 +12,78 @@ import Testing
         fields.lines.map { [fields.bytes[$0.name].text, fields.bytes[$0.value].text] }
     }
 
-    @Test(arguments: [
-        ("\r\n", []),
-        ("A: b\r\n\r\n", [["A", "b"]]),
-        ("A:b\r\n\r\n", [["A", "b"]]),
-        ("A:\r\n\r\n", [["A", ""]]),
-        ("A: \t \r\n\r\n", [["A", ""]]),
-        ("A: \t b\t c \t\r\nB: d\r\n\r\n", [["A", "b\t c"], ["B", "d"]]),
-        ("a-_.!#$%&'*+^`|~9: :\r\n\r\n", [["a-_.!#$%&'*+^`|~9", ":"]]),
-        ("A: ÿ é\r\n\r\n", [["A", "ÿ é"]]),
-        ("Content-Length: 5\r\nX: Y\r\nx: Z\r\n\r\n",
-            [["Content-Length", "5"], ["X", "Y"], ["x", "Z"]]),
-    ] as [(String, [[String]])])
+    @Test(
+        arguments: [
+            ("\r\n", []),
+            ("A: b\r\n\r\n", [["A", "b"]]),
+            ("A:b\r\n\r\n", [["A", "b"]]),
+            ("A:\r\n\r\n", [["A", ""]]),
+            ("A: \t \r\n\r\n", [["A", ""]]),
+            ("A: \t b\t c \t\r\nB: d\r\n\r\n", [["A", "b\t c"], ["B", "d"]]),
+            ("a-_.!#$%&'*+^`|~9: :\r\n\r\n", [["a-_.!#$%&'*+^`|~9", ":"]]),
+            ("A: ÿ é\r\n\r\n", [["A", "ÿ é"]]),
+            (
+                "Content-Length: 5\r\nX: Y\r\nx: Z\r\n\r\n",
+                [["Content-Length", "5"], ["X", "Y"], ["x", "Z"]]
+            ),
+        ] as [(String, [[String]])])
     func `field lines are read without the blanks round their values`(
         text: String, expected: [[String]]
     ) throws {
         #expect(lines(try parse(text)) == expected)
     }
 
-    @Test(arguments: [
-        ("", .unfinished),
-        ("\r", .unfinished),
-        ("\n", .unfinished),
-        ("A: b", .unfinished),
-        ("A: b\r", .unfinished),
-        ("A: b\r\n", .unfinished),
-        ("A: b\r\n\r", .unfinished),
-        ("\r\n\r\n", .bytesAfterEnd),
-        ("A: b\r\n\r\nC: d\r\n\r\n", .bytesAfterEnd),
-        ("A: b\n\r\n", .bareLineFeed),
-        ("A: b\r\n\n\n", .bareLineFeed),
-        ("A: b\nC: d\r\n\r\n", .bareLineFeed),
-        ("A\n: b\r\n\r\n", .bareLineFeed),
-        ("A: b\rC: d\r\n\r\n", .bareCarriageReturn),
-        ("A: b\r\r\n\r\n", .bareCarriageReturn),
-        ("\rA: b\r\n\r\n", .bareCarriageReturn),
-        ("A: b\r\n\r\r\n", .bareCarriageReturn),
-        ("A\r: b\r\n\r\n", .bareCarriageReturn),
-        ("A: b\r\n c\r\n\r\n", .foldedLine),
-        ("A: b\r\n\tc\r\n\r\n", .foldedLine),
-        (" A: b\r\n\r\n", .foldedLine),
-        ("A : b\r\n\r\n", .blankBeforeColon),
-        ("A\t: b\r\n\r\n", .blankBeforeColon),
-        ("Transfer-Encoding : chunked\r\n\r\n", .blankBeforeColon),
-        (": b\r\n\r\n", .emptyFieldName),
-        ("A b: c\r\n\r\n", .fieldName),
-        ("A(b: c\r\n\r\n", .fieldName),
-        ("\"A\": c\r\n\r\n", .fieldName),
-        ("A\u{0}: c\r\n\r\n", .fieldName),
-        ("A\u{7F}: c\r\n\r\n", .fieldName),
-        ("é: c\r\n\r\n", .fieldName),
-        ("A\r\n\r\n", .missingColon),
-        ("Content\rLength: 5\r\n\r\n", .bareCarriageReturn),
-        ("A: b\u{0}\r\n\r\n", .controlByte),
-        ("A: b\u{1B}c\r\n\r\n", .controlByte),
-        ("A: b\u{7F}\r\n\r\n", .controlByte),
-        ("A: b\u{B}\r\n\r\n", .controlByte),
-    ] as [(String, Malformation)])
+    @Test(
+        arguments: [
+            ("", .unfinished),
+            ("\r", .unfinished),
+            ("\n", .unfinished),
+            ("A: b", .unfinished),
+            ("A: b\r", .unfinished),
+            ("A: b\r\n", .unfinished),
+            ("A: b\r\n\r", .unfinished),
+            ("\r\n\r\n", .bytesAfterEnd),
+            ("A: b\r\n\r\nC: d\r\n\r\n", .bytesAfterEnd),
+            ("A: b\n\r\n", .bareLineFeed),
+            ("A: b\r\n\n\n", .bareLineFeed),
+            ("A: b\nC: d\r\n\r\n", .bareLineFeed),
+            ("A\n: b\r\n\r\n", .bareLineFeed),
+            ("A: b\rC: d\r\n\r\n", .bareCarriageReturn),
+            ("A: b\r\r\n\r\n", .bareCarriageReturn),
+            ("\rA: b\r\n\r\n", .bareCarriageReturn),
+            ("A: b\r\n\r\r\n", .bareCarriageReturn),
+            ("A\r: b\r\n\r\n", .bareCarriageReturn),
+            ("A: b\r\n c\r\n\r\n", .foldedLine),
+            ("A: b\r\n\tc\r\n\r\n", .foldedLine),
+            (" A: b\r\n\r\n", .foldedLine),
+            ("A : b\r\n\r\n", .blankBeforeColon),
+            ("A\t: b\r\n\r\n", .blankBeforeColon),
+            ("Transfer-Encoding : chunked\r\n\r\n", .blankBeforeColon),
+            (": b\r\n\r\n", .emptyFieldName),
+            ("A b: c\r\n\r\n", .fieldName),
+            ("A(b: c\r\n\r\n", .fieldName),
+            ("\"A\": c\r\n\r\n", .fieldName),
+            ("A\u{0}: c\r\n\r\n", .fieldName),
+            ("A\u{7F}: c\r\n\r\n", .fieldName),
+            ("é: c\r\n\r\n", .fieldName),
+            ("A\r\n\r\n", .missingColon),
+            ("Content\rLength: 5\r\n\r\n", .bareCarriageReturn),
+            ("A: b\u{0}\r\n\r\n", .controlByte),
+            ("A: b\u{1B}c\r\n\r\n", .controlByte),
+            ("A: b\u{7F}\r\n\r\n", .controlByte),
+            ("A: b\u{B}\r\n\r\n", .controlByte),
+        ] as [(String, Malformation)])
     func `a line that can be read in two ways is refused`(
         text: String, expected: Malformation
     ) {
         #expect(throws: HeadError.malformed(expected)) { try parse(text) }
     }
 
-    @Test func `every byte of a value but controls passes, and every one of a name but token characters is refused`() throws {
+    @Test
+    func
+        `every byte of a value but controls passes, and every one of a name but token characters is refused`()
+        throws
+    {
         for byte in UInt8.min...UInt8.max {
             let value = [UInt8]("A: b") + [byte] + [UInt8]("c\r\n\r\n")
             let isControl = byte < 0x20 && byte != 9 || byte == 0x7F

@@ -9,31 +9,34 @@ import Testing
         return try scanner.end(in: bytes, bytes.indices, limits: limits)
     }
 
-    @Test(arguments: [
-        ("", nil),
-        ("GET / HTTP/1.1\r\nHost: a\r\n", nil),
-        ("GET / HTTP/1.1\r\nHost: a\r\n\r", nil),
-        ("GET / HTTP/1.1\r\n\r\n", 18),
-        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27),
-        ("GET / HTTP/1.1\r\nHost: a\r\n\r\nbody\r\n\r\n", 27),
-        ("\r\nGET / HTTP/1.1\r\n\r\n", 20),
-        ("\r\n\r\n\r\nGET / HTTP/1.1\r\n\r\n", 24),
-        ("\r\n\r\n", nil),
-    ] as [(String, Int?)])
-    func `the end is behind the first empty line after content`(text: String, expected: Int?) throws {
+    @Test(
+        arguments: [
+            ("", nil),
+            ("GET / HTTP/1.1\r\nHost: a\r\n", nil),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r", nil),
+            ("GET / HTTP/1.1\r\n\r\n", 18),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\nbody\r\n\r\n", 27),
+            ("\r\nGET / HTTP/1.1\r\n\r\n", 20),
+            ("\r\n\r\n\r\nGET / HTTP/1.1\r\n\r\n", 24),
+            ("\r\n\r\n", nil),
+        ] as [(String, Int?)])
+    func `the end is behind the first empty line after content`(text: String, expected: Int?) throws
+    {
         #expect(try end(text) == expected)
     }
 
-    @Test(arguments: [
-        ("GET / HTTP/1.1\nHost: a\r\n\r\n", .bareLineFeed),
-        ("GET / HTTP/1.1\r\nHost: a\n\n", .bareLineFeed),
-        ("GET / HTTP/1.1\r\n\n", .bareLineFeed),
-        ("\nGET / HTTP/1.1\r\n", .notARequest),
-        ("\u{16}\u{3}\u{1}\u{2}", .notARequest),
-        (" GET", .notARequest),
-        ("\r\n{", .notARequest),
-        ("<html>", .notARequest),
-    ] as [(String, Malformation)])
+    @Test(
+        arguments: [
+            ("GET / HTTP/1.1\nHost: a\r\n\r\n", .bareLineFeed),
+            ("GET / HTTP/1.1\r\nHost: a\n\n", .bareLineFeed),
+            ("GET / HTTP/1.1\r\n\n", .bareLineFeed),
+            ("\nGET / HTTP/1.1\r\n", .notARequest),
+            ("\u{16}\u{3}\u{1}\u{2}", .notARequest),
+            (" GET", .notARequest),
+            ("\r\n{", .notARequest),
+            ("<html>", .notARequest),
+        ] as [(String, Malformation)])
     func `what cannot become a head is refused at once`(text: String, expected: Malformation) {
         #expect(throws: HeadError.malformed(expected)) { try end(text) }
     }

@@ -27,7 +27,9 @@ import Testing
         #expect(!head.wantsClose)
     }
 
-    @Test func `a head in the middle of a buffer is read, and its ranges begin at its first byte`() throws {
+    @Test func `a head in the middle of a buffer is read, and its ranges begin at its first byte`()
+        throws
+    {
         let head = [UInt8]("GET /a?b HTTP/1.1\r\nHost: c\r\n\r\n")
         let buffer = [1, 2, 3] + head + [4, 5]
         let request = try RequestHead.parse(buffer, 3..<(3 + head.count))
@@ -36,19 +38,20 @@ import Testing
         #expect(request.target == 4..<8)
     }
 
-    @Test(arguments: [
-        ("GET / HTTP/1.1", "/", nil, "a"),
-        ("GET /a/b%20c?d=e?f HTTP/1.1", "/a/b%20c", "d=e?f", "a"),
-        ("GET /? HTTP/1.1", "/", "", "a"),
-        ("GET //x HTTP/1.1", "//x", nil, "a"),
-        ("GET /{a}|\"<>\\^` HTTP/1.1", "/{a}|\"<>\\^`", nil, "a"),
-        ("GET http://a HTTP/1.1", "", nil, "a"),
-        ("GET http://a? HTTP/1.1", "", "", "a"),
-        ("GET http://A/p?q HTTP/1.1", "/p", "q", "A"),
-        ("GET HTTPS://a/p HTTP/1.1", "/p", nil, "a"),
-        ("OPTIONS * HTTP/1.1", "", nil, "a"),
-        ("CONNECT a HTTP/1.1", "", nil, "a"),
-    ] as [(String, String, String?, String)])
+    @Test(
+        arguments: [
+            ("GET / HTTP/1.1", "/", nil, "a"),
+            ("GET /a/b%20c?d=e?f HTTP/1.1", "/a/b%20c", "d=e?f", "a"),
+            ("GET /? HTTP/1.1", "/", "", "a"),
+            ("GET //x HTTP/1.1", "//x", nil, "a"),
+            ("GET /{a}|\"<>\\^` HTTP/1.1", "/{a}|\"<>\\^`", nil, "a"),
+            ("GET http://a HTTP/1.1", "", nil, "a"),
+            ("GET http://a? HTTP/1.1", "", "", "a"),
+            ("GET http://A/p?q HTTP/1.1", "/p", "q", "A"),
+            ("GET HTTPS://a/p HTTP/1.1", "/p", nil, "a"),
+            ("OPTIONS * HTTP/1.1", "", nil, "a"),
+            ("CONNECT a HTTP/1.1", "", nil, "a"),
+        ] as [(String, String, String?, String)])
     func `a target is read in each of its forms`(
         line: String, path: String, query: String?, authority: String
     ) throws {
@@ -71,45 +74,46 @@ import Testing
             try parse(line: "GET /b?c HTTP/1.1").form == .origin(path: 4..<6, query: 7..<8))
     }
 
-    @Test(arguments: [
-        ("", .notARequest),
-        (" GET / HTTP/1.1", .notARequest),
-        ("GET", .method),
-        ("GET\t/ HTTP/1.1", .method),
-        ("G(T / HTTP/1.1", .method),
-        ("GET  / HTTP/1.1", .requestLine),
-        ("GET /", .target),
-        ("GET / ", .requestLine),
-        ("GET /  HTTP/1.1", .requestLine),
-        ("GET / HTTP/1.1 ", .controlByte),
-        ("GET / HTTP/1.10", .controlByte),
-        ("GET / HTTP/1.", .requestLine),
-        ("GET / HTTP/1.x", .requestLine),
-        ("GET / http/1.1", .requestLine),
-        ("GET / HTTP 1.1", .requestLine),
-        ("GET / HTTP/x.1", .requestLine),
-        ("GET / x HTTP/1.1", .requestLine),
-        ("GET /\u{0} HTTP/1.1", .target),
-        ("GET /\t HTTP/1.1", .target),
-        ("GET /\u{7F} HTTP/1.1", .target),
-        ("GET /é HTTP/1.1", .target),
-        ("GET /#f HTTP/1.1", .target),
-        ("GET /a\rb HTTP/1.1", .target),
-        ("GET a HTTP/1.1", .target),
-        ("GET ?a HTTP/1.1", .target),
-        ("GET ftp://a/ HTTP/1.1", .target),
-        ("GET http:///a HTTP/1.1", .target),
-        ("GET http://?a HTTP/1.1", .target),
-        ("GET http:a HTTP/1.1", .target),
-        ("GET http://u@a/ HTTP/1.1", .target),
-        ("GET http://a:b/ HTTP/1.1", .target),
-        ("GET http://a\\b/ HTTP/1.1", .target),
-        ("GET a:80 HTTP/1.1", .target),
-        ("GET * HTTP/1.1", .targetForm),
-        ("CONNECT / HTTP/1.1", .targetForm),
-        ("CONNECT http://a/ HTTP/1.1", .targetForm),
-        ("CONNECT * HTTP/1.1", .targetForm),
-    ] as [(String, Malformation)])
+    @Test(
+        arguments: [
+            ("", .notARequest),
+            (" GET / HTTP/1.1", .notARequest),
+            ("GET", .method),
+            ("GET\t/ HTTP/1.1", .method),
+            ("G(T / HTTP/1.1", .method),
+            ("GET  / HTTP/1.1", .requestLine),
+            ("GET /", .target),
+            ("GET / ", .requestLine),
+            ("GET /  HTTP/1.1", .requestLine),
+            ("GET / HTTP/1.1 ", .controlByte),
+            ("GET / HTTP/1.10", .controlByte),
+            ("GET / HTTP/1.", .requestLine),
+            ("GET / HTTP/1.x", .requestLine),
+            ("GET / http/1.1", .requestLine),
+            ("GET / HTTP 1.1", .requestLine),
+            ("GET / HTTP/x.1", .requestLine),
+            ("GET / x HTTP/1.1", .requestLine),
+            ("GET /\u{0} HTTP/1.1", .target),
+            ("GET /\t HTTP/1.1", .target),
+            ("GET /\u{7F} HTTP/1.1", .target),
+            ("GET /é HTTP/1.1", .target),
+            ("GET /#f HTTP/1.1", .target),
+            ("GET /a\rb HTTP/1.1", .target),
+            ("GET a HTTP/1.1", .target),
+            ("GET ?a HTTP/1.1", .target),
+            ("GET ftp://a/ HTTP/1.1", .target),
+            ("GET http:///a HTTP/1.1", .target),
+            ("GET http://?a HTTP/1.1", .target),
+            ("GET http:a HTTP/1.1", .target),
+            ("GET http://u@a/ HTTP/1.1", .target),
+            ("GET http://a:b/ HTTP/1.1", .target),
+            ("GET http://a\\b/ HTTP/1.1", .target),
+            ("GET a:80 HTTP/1.1", .target),
+            ("GET * HTTP/1.1", .targetForm),
+            ("CONNECT / HTTP/1.1", .targetForm),
+            ("CONNECT http://a/ HTTP/1.1", .targetForm),
+            ("CONNECT * HTTP/1.1", .targetForm),
+        ] as [(String, Malformation)])
     func `a malformed request line is refused`(line: String, expected: Malformation) {
         // Not an empty first line: those are skipped.
         let text = line.isEmpty ? ":" : line
@@ -143,37 +147,38 @@ import Testing
         #expect(throws: HeadError.malformed(.notARequest)) { try parse("\r\n\r\n") }
     }
 
-    @Test(arguments: [
-        ("Host: a\r\n", nil),
-        ("Host: a.b-c_d~e:8080\r\n", nil),
-        ("Host: a:\r\n", nil),
-        ("Host: 127.0.0.1:80\r\n", nil),
-        ("Host: [::1]\r\n", nil),
-        ("Host: [2001:db8::192.0.2.1]:443\r\n", nil),
-        ("Host:\r\n", nil),
-        ("", .missingHost),
-        ("Host: a\r\nHost: a\r\n", .repeatedHost),
-        ("Host: a\r\nhost: b\r\n", .repeatedHost),
-        ("Host: a b\r\n", .host),
-        ("Host: a, b\r\n", .host),
-        ("Host: a,b\r\n", .host),
-        ("Host: u@a\r\n", .host),
-        ("Host: a/b\r\n", .host),
-        ("Host: a?b\r\n", .host),
-        ("Host: a#b\r\n", .host),
-        ("Host: a\\b\r\n", .host),
-        ("Host: a%41\r\n", .host),
-        ("Host: :80\r\n", .host),
-        ("Host: a:80:80\r\n", .host),
-        ("Host: a:8x\r\n", .host),
-        ("Host: a:123456\r\n", .host),
-        ("Host: ::1\r\n", .host),
-        ("Host: [::1\r\n", .host),
-        ("Host: []\r\n", .host),
-        ("Host: [::1]a\r\n", .host),
-        ("Host: [g]\r\n", .host),
-        ("Host: é\r\n", .host),
-    ] as [(String, Malformation?)])
+    @Test(
+        arguments: [
+            ("Host: a\r\n", nil),
+            ("Host: a.b-c_d~e:8080\r\n", nil),
+            ("Host: a:\r\n", nil),
+            ("Host: 127.0.0.1:80\r\n", nil),
+            ("Host: [::1]\r\n", nil),
+            ("Host: [2001:db8::192.0.2.1]:443\r\n", nil),
+            ("Host:\r\n", nil),
+            ("", .missingHost),
+            ("Host: a\r\nHost: a\r\n", .repeatedHost),
+            ("Host: a\r\nhost: b\r\n", .repeatedHost),
+            ("Host: a b\r\n", .host),
+            ("Host: a, b\r\n", .host),
+            ("Host: a,b\r\n", .host),
+            ("Host: u@a\r\n", .host),
+            ("Host: a/b\r\n", .host),
+            ("Host: a?b\r\n", .host),
+            ("Host: a#b\r\n", .host),
+            ("Host: a\\b\r\n", .host),
+            ("Host: a%41\r\n", .host),
+            ("Host: :80\r\n", .host),
+            ("Host: a:80:80\r\n", .host),
+            ("Host: a:8x\r\n", .host),
+            ("Host: a:123456\r\n", .host),
+            ("Host: ::1\r\n", .host),
+            ("Host: [::1\r\n", .host),
+            ("Host: []\r\n", .host),
+            ("Host: [::1]a\r\n", .host),
+            ("Host: [g]\r\n", .host),
+            ("Host: é\r\n", .host),
+        ] as [(String, Malformation?)])
     func `there is one host, and it is a host`(field: String, expected: Malformation?) throws {
         let text = "GET / HTTP/1.1\r\n\(field)\r\n"
         if let expected {
@@ -246,7 +251,9 @@ import Testing
                 let name = generator.text(1...20, from: tokenCharacters)
                 let blanks = generator.text(0...2, from: " \t")
                 let value = generator.text(0...20, from: printable + "\t")
-                guard name.lowercased() != "host", name.lowercased() != "connection" else { continue }
+                guard name.lowercased() != "host", name.lowercased() != "connection" else {
+                    continue
+                }
                 text += "\(name):\(blanks)\(value)\(blanks)\r\n"
             }
             let head = try parse(text + "\r\n")
@@ -271,14 +278,16 @@ import Testing
     @Test func `one changed byte never traps, and never hides a line`() {
         let text = [UInt8](
             "POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: x\r\n\r\n")
+        var wrong: [String] = []
         for place in text.indices {
             for byte in UInt8.min...UInt8.max {
                 var changed = text
                 changed[place] = byte
                 guard let head = try? RequestHead.parse(changed, changed.indices) else { continue }
-                #expect(head.fields.lines.count == 3)
-                #expect(!head.bytes[head.target].contains(0x20))
+                let isWhole = head.fields.lines.count == 3 && head.minorVersion <= 1
+                if !isWhole || head.bytes[head.target].contains(0x20) { wrong.append(changed.text) }
             }
         }
+        #expect(wrong == [])
     }
 }

@@ -33,29 +33,30 @@ import Testing
         #expect(head.minorVersion == minor)
     }
 
-    @Test(arguments: [
-        ("", .statusLine),
-        ("HTTP/1.1", .statusLine),
-        ("HTTP/1.1 ", .statusLine),
-        ("HTTP/1.1 20", .statusLine),
-        ("HTTP/1.1 2000 OK", .statusLine),
-        ("HTTP/1.1 099 OK", .statusLine),
-        ("HTTP/1.1 600 OK", .statusLine),
-        ("HTTP/1.1 +20 OK", .statusLine),
-        ("HTTP/1.1 2x0 OK", .statusLine),
-        ("HTTP/1.1  200 OK", .statusLine),
-        ("HTTP/1.1\t200 OK", .statusLine),
-        ("HTTP/1.1 200\tOK", .statusLine),
-        ("HTTP/1.1 200OK", .statusLine),
-        ("http/1.1 200 OK", .statusLine),
-        ("ICY 200 OK", .statusLine),
-        ("<html>", .statusLine),
-        ("HTTP/1.1 200 O\u{0}K", .controlByte),
-        ("HTTP/1.1 200 O\rK", .bareCarriageReturn),
-        ("HTTP/1.1 200 O\nK", .bareLineFeed),
-        ("HTTP/1.1 200\nK", .bareLineFeed),
-        ("\r\nHTTP/1.1 200 OK", .statusLine),
-    ] as [(String, Malformation)])
+    @Test(
+        arguments: [
+            ("", .statusLine),
+            ("HTTP/1.1", .statusLine),
+            ("HTTP/1.1 ", .statusLine),
+            ("HTTP/1.1 20", .statusLine),
+            ("HTTP/1.1 2000 OK", .statusLine),
+            ("HTTP/1.1 099 OK", .statusLine),
+            ("HTTP/1.1 600 OK", .statusLine),
+            ("HTTP/1.1 +20 OK", .statusLine),
+            ("HTTP/1.1 2x0 OK", .statusLine),
+            ("HTTP/1.1  200 OK", .statusLine),
+            ("HTTP/1.1\t200 OK", .statusLine),
+            ("HTTP/1.1 200\tOK", .statusLine),
+            ("HTTP/1.1 200OK", .statusLine),
+            ("http/1.1 200 OK", .statusLine),
+            ("ICY 200 OK", .statusLine),
+            ("<html>", .statusLine),
+            ("HTTP/1.1 200 O\u{0}K", .controlByte),
+            ("HTTP/1.1 200 O\rK", .bareCarriageReturn),
+            ("HTTP/1.1 200 O\nK", .bareLineFeed),
+            ("HTTP/1.1 200\nK", .bareLineFeed),
+            ("\r\nHTTP/1.1 200 OK", .statusLine),
+        ] as [(String, Malformation)])
     func `a malformed status line is refused`(line: String, expected: Malformation) {
         #expect(throws: HeadError.malformed(expected)) { try parse(line + "\r\n\r\n") }
     }
