@@ -8,8 +8,8 @@ import Wire
 
 package enum WebSocketError: Error {
     case stream(StreamError)
-    /// The peer broke RFC 6455: how, and with which close code to answer.
-    case protocolError(code: UInt16, String)
+    /// The peer broke RFC 6455: how.
+    case protocolError(String)
 }
 
 package enum WebSocketEvent {
@@ -60,13 +60,13 @@ package struct WebSocketReader {
                 header = try FrameHeader.parse(
                     input.bytes, input.range, maximumPayload: maximumPayload)
             } catch {
-                throw .protocolError(code: error.closeCode, error.rawValue)
+                throw .protocolError(error.rawValue)
             }
             guard let header, input.count >= header.headerLength + header.payloadLength else {
                 return nil
             }
             if (header.maskingKey != nil) != expectsMask {
-                throw .protocolError(code: 1002, "frame masked by the wrong side")
+                throw .protocolError("frame masked by the wrong side")
             }
             let start = input.range.lowerBound + header.headerLength
             let payload = start..<(start + header.payloadLength)
@@ -103,7 +103,7 @@ package struct WebSocketReader {
             do {
                 return .close(try ClosePayload.parse(bytes, 0..<bytes.count))
             } catch {
-                throw .protocolError(code: error.closeCode, error.rawValue)
+                throw .protocolError(error.rawValue)
             }
         }
     }
@@ -113,14 +113,14 @@ package struct WebSocketReader {
         _ header: FrameHeader, _ payload: Range<Int>
     ) throws(WebSocketError) -> Piece? {
         if (header.opcode == .continuation) != (fragments != nil) {
-            throw .protocolError(code: 1002, "frame out of order")
+            throw .protocolError("frame out of order")
         }
         if header.opcode == .text {
-            throw .protocolError(code: 1003, "text message where binary ones are spoken")
+            throw .protocolError("text message where binary ones are spoken")
         }
         if var message = fragments.take() {
             if message.bytes.count + payload.count - WebSocketReader.payloadStart > maximumPayload {
-                throw .protocolError(code: 1009, "message too large")
+                throw .protocolError("message too large")
             }
             message.bytes.append(contentsOf: unmasked(payload, header, behind: []))
             if header.isFinal { return try checked(message) }
@@ -136,7 +136,7 @@ package struct WebSocketReader {
 
     private func checked(_ message: Piece) throws(WebSocketError) -> Piece {
         if message.bytes.count < Piece.headroom {
-            throw .protocolError(code: 1002, "message shorter than its header")
+            throw .protocolError("message shorter than its header")
         }
         return message
     }
