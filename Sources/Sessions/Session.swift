@@ -71,6 +71,8 @@ package final class Session {
     /// Bytes read, and bytes encrypted but unsent, in one turn of the loop.
     private static let maximumReadPerTurn = 256 * 1024
     private static let maximumUnsent = 128 * 1024
+    /// Bytes that one recv(2) takes: a few TLS records.
+    private static let readAhead = 72 * 1024
 
     /// - Parameter input: bytes that came with the upgrade's head.
     package init(
@@ -87,6 +89,7 @@ package final class Session {
             input, expectsMask: role == .relay,
             maximumPayload: MessageHeader.length + MessageHeader.maximumPayload)
         writer = WebSocketWriter(masks: role == .agent)
+        stream.readAhead(Session.readAhead)
         queue = try MessageQueue()
         nextHeartbeat = .after(limits.heartbeatInterval)
     }
