@@ -4,6 +4,8 @@
 // Hard: bytes from the network stand in fields. They must not be able to end the line, begin
 // another field or speak to the operator's terminal, so everything but plain ASCII is escaped.
 
+import Wire
+
 /// A line while it is built: `request MIRROR=alice/prom STATUS=200 TARGET="/a b"`.
 package struct JournalLine: Sendable {
     /// Bytes of a value that a line keeps. A request target may be 16 KiB long.
@@ -20,15 +22,15 @@ package struct JournalLine: Sendable {
 
     /// Adds a field whose value came from anywhere.
     package mutating func field(_ name: StaticString, _ value: ArraySlice<UInt8>) {
-        append(name, value)
+        append(name, value.span)
     }
 
     package mutating func field(_ name: StaticString, _ value: [UInt8]) {
-        append(name, value)
+        append(name, value.span)
     }
 
     package mutating func field(_ name: StaticString, _ value: String) {
-        append(name, value.utf8)
+        append(name, value.utf8.span)
     }
 
     /// Adds a field whose value is a word of ours.
@@ -39,36 +41,39 @@ package struct JournalLine: Sendable {
 
     package mutating func field(_ name: StaticString, _ value: Int) {
         begin(name)
-        append(decimal: value)
+        HeadWriter.decimal(value, to: &bytes)
     }
 
     /// Adds a length of time in milliseconds, with three decimals: `DURATION_MS=12.345`.
     package mutating func field(_ name: StaticString, milliseconds nanoseconds: Int) {
         begin(name)
         let microseconds = max(0, nanoseconds / 1000)
-        append(decimal: microseconds / 1000)
+        HeadWriter.decimal(microseconds / 1000, to: &bytes)
         bytes.append(UInt8(ascii: "."))
         let fraction = microseconds % 1000
         if fraction < 100 { bytes.append(UInt8(ascii: "0")) }
         if fraction < 10 { bytes.append(UInt8(ascii: "0")) }
-        append(decimal: fraction)
+        HeadWriter.decimal(fraction, to: &bytes)
     }
 
     mutating func end() {
         bytes.append(UInt8(ascii: "\n"))
     }
 
-    /// One body for all that is bytes; the compiler makes it three, none of which copies the value.
-    private mutating func append(_ name: StaticString, _ value: some Collection<UInt8>) {
+    private mutating func append(_ name: StaticString, _ value: Span<UInt8>) {
         begin(name)
-        let kept = value.prefix(Self.maximumValueBytes)
-        let isWhole = kept.endIndex == value.endIndex
-        if isWhole && !kept.isEmpty && kept.allSatisfy(Self.isPlain) {
-            bytes.append(contentsOf: kept)
+        let count = min(value.count, Self.maximumValueBytes)
+        let isWhole = count == value.count
+        var isPlain = isWhole && count > 0
+        for index in 0..<count where !Self.isPlain(value[index]) { isPlain = false }
+        if isPlain {
+            bytes.append(addingCapacity: count) { out in
+                for index in 0..<count { out.append(value[index]) }
+            }
             return
         }
         bytes.append(UInt8(ascii: "\""))
-        for byte in kept { appendEscaped(byte) }
+        for index in 0..<count { appendEscaped(value[index]) }
         if !isWhole { append("...") }
         bytes.append(UInt8(ascii: "\""))
     }
@@ -82,17 +87,6 @@ package struct JournalLine: Sendable {
     private mutating func append(_ text: StaticString) {
         // A StaticString's bytes are constant and live as long as the program.
         text.withUTF8Buffer { unsafe bytes.append(contentsOf: $0) }
-    }
-
-    private mutating func append(decimal value: Int) {
-        if value < 0 { bytes.append(UInt8(ascii: "-")) }
-        var rest = value.magnitude
-        let start = bytes.count
-        repeat {
-            bytes.append(UInt8(ascii: "0") + UInt8(rest % 10))
-            rest /= 10
-        } while rest > 0
-        bytes[start...].reverse()
     }
 
     /// What may stand without quotes: visible ASCII but the three bytes that mean something.

@@ -41,7 +41,7 @@ extension Relay {
         else { return refuse(asked, .noKey, "no valid agent key") }
         asked.key = credential.identity.id
         guard let given = PercentEncoding.queryValue("name", in: head.query ?? []),
-            let name = MirrorName(bytes: given)
+            let name = MirrorName(bytes: given[...])
         else {
             return refuse(
                 asked,

@@ -30,6 +30,8 @@ struct ClientResponse {
     }
 
     private var framing = Framing.none
+    /// Small pieces collect here, so that a head and a short body share a TLS record.
+    private var stage: [UInt8] = []
     private var rate: RateMeter
     /// The final head has been sent, at least into the output.
     private(set) var hasBegun = false
@@ -41,6 +43,7 @@ struct ClientResponse {
 
     /// Output beyond this goes to the client before more is taken.
     private static let maximumUnsent = 64 * 1024
+    private static let maximumStaged = 8 * 1024
 
     init(_ rate: RateMeter) { self.rate = rate }
 
@@ -114,7 +117,7 @@ struct ClientResponse {
         try append(out, 0..<out.count, stream)
     }
 
-    private func write(interim head: ResponseHead, _ stream: ByteStream) throws(ClientFailure) {
+    private mutating func write(interim head: ResponseHead, _ stream: ByteStream) throws(ClientFailure) {
         var out: [UInt8] = []
         HeadWriter.statusLine(head.status, reason: head.bytes[head.reason], to: &out)
         head.fields.appendEndToEnd(to: &out, dropping: [.proxyStatus])
@@ -180,9 +183,14 @@ struct ClientResponse {
 
     // MARK: - Sending
 
-    private func append(
+    private mutating func append(
         _ bytes: [UInt8], _ range: Range<Int>, _ stream: ByteStream
     ) throws(ClientFailure) {
+        if stage.count + range.count <= ClientResponse.maximumStaged {
+            stage.append(contentsOf: bytes[range])
+            return
+        }
+        try unstage(stream)
         do {
             try stream.append(bytes, range)
         } catch {
@@ -190,8 +198,19 @@ struct ClientResponse {
         }
     }
 
+    private mutating func unstage(_ stream: ByteStream) throws(ClientFailure) {
+        if stage.isEmpty { return }
+        do {
+            try stream.append(stage)
+        } catch {
+            throw .gone("the connection to the client broke")
+        }
+        stage.removeAll(keepingCapacity: true)
+    }
+
     /// Blocks until the client has taken everything so far.
     mutating func flush(to stream: ByteStream) throws(ClientFailure) {
+        try unstage(stream)
         do {
             while stream.unsent > 0, try !stream.send() {
                 let start = Deadline.now

@@ -39,7 +39,7 @@ package protocol SessionObserver {
 }
 
 /// A session. Not Sendable: its owner thread makes it and runs it.
-package final class Session<Observer: SessionObserver> {
+package final class Session {
     package enum Role { case relay, agent }
 
     private struct Entry {
@@ -54,7 +54,7 @@ package final class Session<Observer: SessionObserver> {
     private let role: Role
     private let settings: Settings
     private let limits: SessionLimits
-    private let observer: Observer
+    private let observer: any SessionObserver
 
     private let queue: MessageQueue
     private var batch = RingBuffer<OutgoingMessage>()
@@ -69,13 +69,13 @@ package final class Session<Observer: SessionObserver> {
     private var answerDeadline = Deadline.distantFuture
 
     /// Bytes read, and bytes encrypted but unsent, in one turn of the loop.
-    private static var maximumReadPerTurn: Int { 256 * 1024 }
-    private static var maximumUnsent: Int { 128 * 1024 }
+    private static let maximumReadPerTurn = 256 * 1024
+    private static let maximumUnsent = 128 * 1024
 
     /// - Parameter input: bytes that came with the upgrade's head.
     package init(
         _ stream: sending ByteStream, _ input: InputBuffer, role: Role, settings: Settings,
-        limits: SessionLimits, observer: Observer
+        limits: SessionLimits, observer: any SessionObserver
     ) throws(DoorbellError) {
         self.stream = stream
         self.role = role
@@ -217,13 +217,15 @@ package final class Session<Observer: SessionObserver> {
     }
 
     private func endDirection(_ id: UInt32, ours: Bool) {
-        guard var entry = exchanges[id] else { return }
-        if ours { entry.ended = true } else { entry.peerEnded = true }
-        if entry.ended && entry.peerEnded {
-            exchanges[id] = nil
-            observer.exchangeIsOver()
+        guard let index = exchanges.index(forKey: id) else { return }
+        if ours {
+            exchanges.values[index].ended = true
         } else {
-            exchanges[id] = entry
+            exchanges.values[index].peerEnded = true
+        }
+        if exchanges.values[index].ended && exchanges.values[index].peerEnded {
+            exchanges.remove(at: index)
+            observer.exchangeIsOver()
         }
     }
 

@@ -134,7 +134,10 @@ package final class ByteStream {
     }
 
     /// Gives memory back before the connection rests.
-    package func trim() { output.trim() }
+    package func trim() {
+        tls?.trim()
+        output.trim()
+    }
 
     /// Tells the peer in the protocol's way that nothing follows, as far as the socket takes it now.
     package func end() {

@@ -63,12 +63,10 @@ package final class TLSContext: @unchecked Sendable {
             context,
             shim_SSL_OP_NO_RENEGOTIATION | shim_SSL_OP_NO_COMPRESSION
                 | shim_SSL_OP_CIPHER_SERVER_PREFERENCE | shim_SSL_OP_PRIORITIZE_CHACHA)
-        // A connection at rest gives its record buffers back; a write may be repeated from a
-        // buffer that has moved, as Swift's arrays do.
+        // A write may be repeated from a buffer that has moved, as Swift's arrays do.
         _ = shim_SSL_CTX_set_mode(
             context,
-            Int(SSL_MODE_RELEASE_BUFFERS) | Int(SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER)
-                | Int(SSL_MODE_ENABLE_PARTIAL_WRITE))
+            Int(SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER) | Int(SSL_MODE_ENABLE_PARTIAL_WRITE))
         // One recv(2) takes what is there, not a record's five-byte header first.
         shim_SSL_CTX_set_read_ahead(context, 1)
         // Authenticated encryption with forward secrecy only (RFC 9325 §4.2).

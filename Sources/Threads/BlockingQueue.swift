@@ -1,7 +1,7 @@
 // A bounded first-in-first-out queue between threads.
 
 /// A queue that holds at most `capacity` elements. Thread-safe: all state is in one monitor.
-package final class BlockingQueue<Element: Sendable>: Sendable {
+public final class BlockingQueue<Element: Sendable>: Sendable {
     @usableFromInline
     struct State: Sendable {
         @usableFromInline var elements = RingBuffer<Element>()
@@ -15,7 +15,7 @@ package final class BlockingQueue<Element: Sendable>: Sendable {
     @usableFromInline let capacity: Int
 
     @inlinable
-    package init(capacity: Int) {
+    public init(capacity: Int) {
         self.capacity = capacity
         state = Monitor(State())
     }
@@ -24,7 +24,7 @@ package final class BlockingQueue<Element: Sendable>: Sendable {
     ///
     /// - Returns: false, and the element is not queued, where the queue is full or closed.
     @inlinable
-    package func offer(_ element: Element) -> Bool {
+    public func offer(_ element: Element) -> Bool {
         let (accepted, wake) = state.withLock { state -> (Bool, Bool) in
             if state.isClosed || state.elements.count >= capacity { return (false, false) }
             state.elements.append(element)
@@ -36,7 +36,7 @@ package final class BlockingQueue<Element: Sendable>: Sendable {
 
     /// Blocks until an element is there, the queue is closed and empty, or `deadline` passes.
     @inlinable
-    package func take(until deadline: Deadline) -> Element? {
+    public func take(until deadline: Deadline) -> Element? {
         var isCounted = false
         let taken = state.wait(until: deadline) { state -> Element?? in
             let element = state.elements.popFirst()
@@ -59,14 +59,14 @@ package final class BlockingQueue<Element: Sendable>: Sendable {
 
     /// How many takers wait for more than the queue holds.
     @inlinable
-    package var idleTakers: Int { state.withLock { $0.idle - $0.elements.count } }
+    public var idleTakers: Int { state.withLock { $0.idle - $0.elements.count } }
 
     @inlinable
-    package var isClosed: Bool { state.withLock { $0.isClosed } }
+    public var isClosed: Bool { state.withLock { $0.isClosed } }
 
     /// Refuses further elements; takers get what is there, then nil.
     @inlinable
-    package func close() {
+    public func close() {
         state.withLock { $0.isClosed = true }
         state.broadcast()
     }

@@ -7,16 +7,16 @@ import CLinux
 import Glibc
 
 /// A point on CLOCK_MONOTONIC. It does not move when somebody sets the clock.
-package struct Deadline: Sendable, Comparable {
+public struct Deadline: Sendable, Comparable {
     /// Nanoseconds since the machine started, as clock_gettime(2) counts them. Never negative, so
     /// that every wait of the system takes it.
-    package let nanoseconds: Int
+    public let nanoseconds: Int
 
     /// A number that is too small or too large becomes the nearest deadline there is.
-    package init(nanoseconds: Int) { self.nanoseconds = min(max(nanoseconds, 0), Int.max / 2) }
+    public init(nanoseconds: Int) { self.nanoseconds = min(max(nanoseconds, 0), Int.max / 2) }
 
     /// Now; as a deadline, one that has passed.
-    package static var now: Deadline {
+    public static var now: Deadline {
         var time = timespec()
         guard unsafe clock_gettime(CLOCK_MONOTONIC, &time) == 0 else {
             fatalError("clock_gettime failed on CLOCK_MONOTONIC")
@@ -25,31 +25,31 @@ package struct Deadline: Sendable, Comparable {
     }
 
     /// Later than any wait lasts (about 146 years from the start of the machine).
-    package static let distantFuture = Deadline(nanoseconds: Int.max)
+    public static let distantFuture = Deadline(nanoseconds: Int.max)
 
-    package static func after(seconds: Int) -> Deadline { after(.seconds(seconds)) }
+    public static func after(seconds: Int) -> Deadline { after(.seconds(seconds)) }
 
-    package static func after(_ timeout: Duration) -> Deadline { now + timeout.nanoseconds }
+    public static func after(_ timeout: Duration) -> Deadline { now + timeout.nanoseconds }
 
-    package static func after(milliseconds: Int) -> Deadline { after(.milliseconds(milliseconds)) }
+    public static func after(milliseconds: Int) -> Deadline { after(.milliseconds(milliseconds)) }
 
     /// The deadline moved by a number of nanoseconds; never beyond `distantFuture`.
-    package static func + (deadline: Deadline, nanoseconds: Int) -> Deadline {
+    public static func + (deadline: Deadline, nanoseconds: Int) -> Deadline {
         // Only upwards: a deadline is not negative.
         let (sum, overflow) = deadline.nanoseconds.addingReportingOverflow(nanoseconds)
         return Deadline(nanoseconds: overflow ? Int.max : sum)
     }
 
     @inlinable
-    package static func < (left: Deadline, right: Deadline) -> Bool {
+    public static func < (left: Deadline, right: Deadline) -> Bool {
         left.nanoseconds < right.nanoseconds
     }
 
-    package var hasPassed: Bool { Deadline.now >= self }
+    public var hasPassed: Bool { Deadline.now >= self }
 
     /// What is left, for poll(2) and epoll_wait(2): rounded up, so that a wait never wakes just
     /// before its deadline and spins; 0 once passed; at most a day.
-    package var millisecondsLeft: Int32 {
+    public var millisecondsLeft: Int32 {
         let left = nanoseconds - Deadline.now.nanoseconds
         if left <= 0 { return 0 }
         return Int32(min((left - 1) / 1_000_000 + 1, 86_400_000))
@@ -63,7 +63,7 @@ package struct Deadline: Sendable, Comparable {
 
 extension Duration {
     /// Whole nanoseconds; a length beyond 292 years is that long.
-    package var nanoseconds: Int {
+    public var nanoseconds: Int {
         let (seconds, rest) = components
         let (whole, isBeyond) = Int(seconds).multipliedReportingOverflow(by: 1_000_000_000)
         let (sum, overflow) = whole.addingReportingOverflow(Int(rest / 1_000_000_000))
@@ -73,6 +73,6 @@ extension Duration {
 }
 
 /// How long ago `start` was.
-package func nanosecondsSince(_ start: Deadline) -> Int {
+public func nanosecondsSince(_ start: Deadline) -> Int {
     Deadline.now.nanoseconds - start.nanoseconds
 }

@@ -3,7 +3,7 @@
 import CLinux
 import Glibc
 
-package enum DoorbellError: Error {
+public enum DoorbellError: Error {
     /// eventfd(2) refused: the number, EMFILE where descriptors have run out.
     case cannotCreate(Int32)
 }
@@ -11,10 +11,10 @@ package enum DoorbellError: Error {
 /// An eventfd: `ring` from any thread makes `descriptor` readable until `clear`.
 ///
 /// Thread-safe: the kernel's counter is the only state.
-package final class Doorbell: Sendable {
-    package let descriptor: Int32
+public final class Doorbell: Sendable {
+    public let descriptor: Int32
 
-    package init() throws(DoorbellError) {
+    public init() throws(DoorbellError) {
         let descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
         if descriptor < 0 { throw .cannotCreate(errno) }
         self.descriptor = descriptor
@@ -22,12 +22,12 @@ package final class Doorbell: Sendable {
 
     deinit { close(descriptor) }
 
-    package func ring() {
+    public func ring() {
         // A failure can only be EAGAIN: 2^64 - 1 rings are waiting, so it is readable.
         _ = eventfd_write(descriptor, 1)
     }
 
-    package func clear() {
+    public func clear() {
         // A failure can only be EAGAIN: nobody has rung.
         var count: eventfd_t = 0
         _ = eventfd_read(descriptor, &count)

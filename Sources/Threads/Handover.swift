@@ -6,17 +6,17 @@ import Glibc
 ///
 /// The compiler checks the giving end (`sending`: no reference stays behind); `take` checks at run
 /// time that there is one receiver.
-package final class Handover<Value>: @unchecked Sendable {
+public final class Handover<Value>: @unchecked Sendable {
     // @unchecked: `value` is written before the hand-over is shared and read by the one `take`,
     // and every way to share it passes through a monitor, which orders the two.
     @usableFromInline var value: Value?
 
     @inlinable
-    package init(_ value: sending Value) { self.value = consume value }
+    public init(_ value: sending Value) { self.value = consume value }
 
     /// The value, once. A second call is a bug of ours and traps.
     @inlinable
-    package func take() -> sending Value {
+    public func take() -> sending Value {
         // The value left its first owner's region with `init`; nil stays behind.
         nonisolated(unsafe) let taken = value
         value = nil

@@ -3,8 +3,9 @@
 // Nobody holds two monitors, and no I/O happens inside one, so there is no lock order to know.
 // Built on pthreads: the standard library's mutex has no condition variable and gives false
 // reports under the thread sanitizer.
-// Hard: it is on the way of every request several times. So its code is inlined into its users,
-// where the compiler knows `State`, and its parts share one allocation.
+// Hard: it is on the way of every request many times. So its parts share one allocation, and its
+// code is specialised in its users: that is why this target says `public` where others say
+// `package`, for only `@inlinable public` code crosses from one target to the next.
 
 import CLinux
 import Glibc
@@ -13,7 +14,7 @@ import Glibc
 ///
 /// Thread-safe: `State` is only touched inside `withLock` and `wait`. `State` must be Sendable, so
 /// that a closure cannot carry a reference to something unshared out of the lock.
-package final class Monitor<State: Sendable>: @unchecked Sendable {
+public final class Monitor<State: Sendable>: @unchecked Sendable {
     // @unchecked: the pointers are set once, and `state` is only touched with `mutex` held.
 
     @usableFromInline
@@ -32,7 +33,7 @@ package final class Monitor<State: Sendable>: @unchecked Sendable {
     @usableFromInline let condition: UnsafeMutablePointer<pthread_cond_t>
     @usableFromInline let state: UnsafeMutablePointer<State>
 
-    package init(_ state: State) {
+    public init(_ state: State) {
         block = .allocate(capacity: 1)
         block.initialize(to: Block(state: state))
         // The fields of an initialized struct have fixed addresses inside it.
@@ -52,7 +53,7 @@ package final class Monitor<State: Sendable>: @unchecked Sendable {
 
     /// Runs `body` with the lock held. Do no I/O in it and enter no other monitor.
     @inlinable @inline(__always)
-    package func withLock<Result, Failure: Error>(
+    public func withLock<Result, Failure: Error>(
         _ body: (inout State) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         check(pthread_mutex_lock(mutex), "pthread_mutex_lock")
@@ -67,7 +68,7 @@ package final class Monitor<State: Sendable>: @unchecked Sendable {
     ///
     /// - Returns: what `take` returned, or nil at the deadline.
     @inlinable
-    package func wait<Result>(
+    public func wait<Result>(
         until deadline: Deadline, _ take: (inout State) -> Result?
     ) -> Result? {
         check(pthread_mutex_lock(mutex), "pthread_mutex_lock")
@@ -91,10 +92,10 @@ package final class Monitor<State: Sendable>: @unchecked Sendable {
     }
 
     /// Wakes one waiting thread. Call it after the lock was released: the woken thread needs it.
-    package func signal() { check(pthread_cond_signal(condition), "pthread_cond_signal") }
+    public func signal() { check(pthread_cond_signal(condition), "pthread_cond_signal") }
 
     /// Wakes every waiting thread.
-    package func broadcast() { check(pthread_cond_broadcast(condition), "pthread_cond_broadcast") }
+    public func broadcast() { check(pthread_cond_broadcast(condition), "pthread_cond_broadcast") }
 }
 
 /// A failing pthread call means broken memory or a bug of ours: going on would be worse.

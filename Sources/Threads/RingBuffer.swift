@@ -1,31 +1,31 @@
 // A queue of values in one growing array; removing the first does not move the rest.
 
-package struct RingBuffer<Element> {
+public struct RingBuffer<Element> {
     @usableFromInline var slots: [Element?] = []
     @usableFromInline var head = 0
     @usableFromInline var used = 0
 
     @inlinable
-    package init() {}
+    public init() {}
 
     @inlinable
-    package var count: Int { used }
+    public var count: Int { used }
 
     @inlinable
-    package var isEmpty: Bool { used == 0 }
+    public var isEmpty: Bool { used == 0 }
 
     @inlinable
-    package var first: Element? { used == 0 ? nil : slots[head] }
+    public var first: Element? { used == 0 ? nil : slots[head] }
 
-    @inlinable
-    package mutating func append(_ element: Element) {
+    @inlinable @inline(__always)
+    public mutating func append(_ element: Element) {
         if used == slots.count { grow() }
         slots[(head + used) & (slots.count - 1)] = element
         used += 1
     }
 
-    @inlinable
-    package mutating func popFirst() -> Element? {
+    @inlinable @inline(__always)
+    public mutating func popFirst() -> Element? {
         if used == 0 { return nil }
         let element = slots[head].take()
         head = (head + 1) & (slots.count - 1)
@@ -35,7 +35,7 @@ package struct RingBuffer<Element> {
 
     /// Takes everything out.
     @inlinable
-    package mutating func removeAll() { self = RingBuffer() }
+    public mutating func removeAll() { self = RingBuffer() }
 
     // The number of slots stays a power of two, so that an index wraps by a mask.
     @inlinable

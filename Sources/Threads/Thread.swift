@@ -3,16 +3,16 @@
 import CLinux
 import Glibc
 
-package enum ThreadError: Error {
+public enum ThreadError: Error {
     /// pthread_create(3) refused: the number, EAGAIN where a limit on threads is reached.
     case cannotStart(Int32)
 }
 
 /// A thread of the program. It runs its body once and ends; nobody is forced to join it.
-package enum Thread {
+public enum Thread {
     /// Stack of each thread. Only address space: pages are touched as they are needed. A TLS
     /// handshake needs some 16 KiB; the rest is head-room for the deepest call with its buffers.
-    package static let stackBytes = 512 * 1024
+    public static let stackBytes = 512 * 1024
 
     private final class Body {
         let name: String
@@ -26,7 +26,7 @@ package enum Thread {
     /// Starts `body` on a new thread called `name` (the kernel keeps 15 bytes of it).
     ///
     /// `body` is `sending`: what it captures belongs to the new thread from here on.
-    package static func start(
+    public static func start(
         name: String, _ body: sending @escaping () -> Void
     ) throws(ThreadError) {
         var attributes = pthread_attr_t()

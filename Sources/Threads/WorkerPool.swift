@@ -1,21 +1,21 @@
 // A fixed number of threads that take jobs from one bounded queue.
 
 /// The pool. Thread-safe: its queue is a monitor, the rest is set once.
-package final class WorkerPool<Job: Sendable>: Sendable {
+public final class WorkerPool<Job: Sendable>: Sendable {
     @usableFromInline let queue: BlockingQueue<Job>
 
     /// A pool without workers yet.
     ///
     /// - Parameter capacity: how many jobs may wait.
     @inlinable
-    package init(capacity: Int) { queue = BlockingQueue(capacity: capacity) }
+    public init(capacity: Int) { queue = BlockingQueue(capacity: capacity) }
 
     /// Starts `workers` threads called `NAME-1`… that run `body` for each job, one at a time.
     ///
     /// Each worker has a doorbell of its own, for jobs that must wait on a socket and on another
     /// thread at once. It may still be rung from the job before: look again, then wait again.
     @inlinable
-    package func start(
+    public func start(
         name: String, workers: Int, _ body: @escaping @Sendable (Job, Doorbell) -> Void
     ) throws {
         let queue = queue
@@ -37,13 +37,13 @@ package final class WorkerPool<Job: Sendable>: Sendable {
     ///
     /// - Returns: false where the queue is full or the pool is closed.
     @inlinable
-    package func submit(_ job: Job) -> Bool { queue.offer(job) }
+    public func submit(_ job: Job) -> Bool { queue.offer(job) }
 
     /// Workers that have nothing to do and nothing waiting for them.
     @inlinable
-    package var idleWorkers: Int { queue.idleTakers }
+    public var idleWorkers: Int { queue.idleTakers }
 
     /// Lets the workers end once the queue is empty. Jobs that run are not interrupted.
     @inlinable
-    package func close() { queue.close() }
+    public func close() { queue.close() }
 }

@@ -13,58 +13,52 @@ extension Span<UInt8> {
         return UInt64(littleEndian: word)
     }
 
-    /// Up to eight bytes from `index` to `end`, the first one lowest, the missing ones zero.
+    /// The bytes from `index` to `end`, at most eight, the first one lowest, zeros above them.
     @inline(__always)
     func word(at index: Int, end: Int) -> UInt64 {
-        if index &+ 8 <= count {
-            let word = word(at: index)
-            if end &- index >= 8 { return word }
-            return word & ~(~0 &<< UInt64(truncatingIfNeeded: 8 &* (end &- index)))
+        let length = end &- index
+        if length >= 8 { return word(at: index) }
+        if end >= 8, length > 0 {
+            return word(at: end &- 8) &>> UInt64(truncatingIfNeeded: 64 &- 8 &* length)
         }
         var word: UInt64 = 0
-        var at = end
-        while at > index {
-            at &-= 1
+        for at in stride(from: end &- 1, through: index, by: -1) {
             word = word << 8 | UInt64(self[at])
         }
         return word
     }
 
-    /// The index of the first byte from `index` for which `isStop` holds, or `end`.
+    /// The index of the first byte from `index` that `marks` marks, or `end`.
     ///
-    /// - Parameter suspects: marks bytes of a word that may be such; a word without any is skipped
-    ///   whole. Only the lowest mark need be right: behind it each byte is looked at again.
+    /// - Parameter marks: sets the highest bit of bytes of a word. Only the lowest mark need be
+    ///   right, and for zero bytes it does not matter.
     @inline(__always)
-    func firstIndex(
-        from index: Int, to end: Int, suspects: (UInt64) -> UInt64, isStop: (UInt8) -> Bool
-    ) -> Int {
+    func firstIndex(from index: Int, to end: Int, marks: (UInt64) -> UInt64) -> Int {
         var at = index
         while at &+ 8 <= end {
-            let found = suspects(word(at: at))
-            if found == 0 {
-                at &+= 8
-                continue
-            }
-            at &+= found.trailingZeroBitCount >> 3
-            if isStop(self[at]) { return at }
-            at &+= 1
+            let found = marks(word(at: at))
+            if found != 0 { return at &+ found.trailingZeroBitCount &>> 3 }
+            at &+= 8
         }
-        while at < end, !isStop(self[at]) { at &+= 1 }
-        return at
+        guard at < end else { return end }
+        return Swift.min(at &+ marks(word(at: at, end: end)).trailingZeroBitCount &>> 3, end)
     }
 
     /// The index of the first line feed from `index`, or `end`.
     @inline(__always)
     func indexOfLineFeed(from index: Int, to end: Int) -> Int {
-        firstIndex(from: index, to: end, suspects: { $0.equal(0x0A) }, isStop: { $0 == 0x0A })
+        firstIndex(from: index, to: end) { $0.equal(0x0A) }
     }
 
     /// The index of the first control byte (0x00...0x1F but the tab, and 0x7F), or `end`.
     @inline(__always)
     func indexOfControl(from index: Int, to end: Int) -> Int {
-        firstIndex(
-            from: index, to: end, suspects: { $0.below(0x20) | $0.equal(0x7F) },
-            isStop: \.isControl)
+        var at = index
+        while true {
+            at = firstIndex(from: at, to: end) { $0.below(0x20) | $0.equal(0x7F) }
+            guard at < end, self[at] == 0x09 else { return at }
+            at &+= 1
+        }
     }
 
     /// Whether the bytes of `range` are `text`, letter case aside.

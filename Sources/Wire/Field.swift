@@ -10,12 +10,16 @@ package struct FieldLine: Sendable, Equatable {
     package let id: FieldName
     private let nameStart, nameEnd, valueStart, valueEnd: UInt32
 
-    init(id: FieldName, name: Range<Int>, value: Range<Int>) {
+    /// The offsets are below 2^32, as `parseLines` makes sure.
+    @inline(__always)
+    fileprivate init(
+        id: FieldName, nameStart: Int, nameEnd: Int, valueStart: Int, valueEnd: Int
+    ) {
         self.id = id
-        nameStart = UInt32(name.lowerBound)
-        nameEnd = UInt32(name.upperBound)
-        valueStart = UInt32(value.lowerBound)
-        valueEnd = UInt32(value.upperBound)
+        self.nameStart = UInt32(truncatingIfNeeded: nameStart)
+        self.nameEnd = UInt32(truncatingIfNeeded: nameEnd)
+        self.valueStart = UInt32(truncatingIfNeeded: valueStart)
+        self.valueEnd = UInt32(truncatingIfNeeded: valueEnd)
     }
 
     package var name: Range<Int> { Int(nameStart)..<Int(nameEnd) }
@@ -96,6 +100,7 @@ package struct Fields: Sendable {
     ) throws(HeadError) -> FieldSet {
         let names = FieldNameTable.known
         let end = bytes.count
+        guard end <= Int(UInt32.max) else { throw .headTooLarge }
         var present = FieldSet()
         var at = start
         while true {
@@ -105,37 +110,39 @@ package struct Fields: Sendable {
                 guard at &+ 2 == end else { throw .malformed(.bytesAfterEnd) }
                 return present
             }
-            let name = at..<bytes.indexOfNameEnd(from: at, to: end)
-            guard name.upperBound < end, bytes[name.upperBound] == 0x3A, !name.isEmpty else {
-                throw .malformed(.fieldName(bytes, name))
+            let name = at
+            let colon = bytes.indexOfNameEnd(from: name, to: end)
+            guard colon < end, bytes[colon] == 0x3A, colon > name else {
+                throw .malformed(.fieldName(bytes, name..<colon))
             }
-            let id = names.find(in: bytes, name)
+            let id = names.find(in: bytes, from: name, to: colon)
             // The known names are tokens.
-            guard id != .other || bytes.isToken(name) else { throw .malformed(.fieldName) }
-            at = name.upperBound &+ 1
-            while at < end, bytes[at].isBlank { at &+= 1 }
-            let value = at
-            at = bytes.indexOfControl(from: at, to: end)
-            try bytes.requireLineEnd(at: at)
-            var valueEnd = at
+            guard id != .other || bytes.isToken(name..<colon) else {
+                throw .malformed(.fieldName)
+            }
+
+            var value = colon &+ 1
+            while value < end, bytes[value].isBlank { value &+= 1 }
+            let lineEnd = bytes.indexOfControl(from: value, to: end)
+            try bytes.requireLineEnd(at: lineEnd)
+            var valueEnd = lineEnd
             while valueEnd > value, bytes[valueEnd &- 1].isBlank { valueEnd &-= 1 }
-            at &+= 2
 
             guard lines.count < maximumFields else { throw .tooManyFields }
             present.insert(id)
-            lines.append(FieldLine(id: id, name: name, value: value..<valueEnd))
+            lines.append(
+                FieldLine(
+                    id: id, nameStart: name, nameEnd: colon, valueStart: value, valueEnd: valueEnd))
+            at = lineEnd &+ 2
         }
     }
 }
 
 extension Span<UInt8> {
-    /// The index of the first colon, control byte, space or byte above 0x7E, or `end`.
+    /// The index of the first colon, control byte or space, or `end`.
     @inline(__always)
     fileprivate func indexOfNameEnd(from index: Int, to end: Int) -> Int {
-        firstIndex(
-            from: index, to: end,
-            suspects: { $0.below(0x21) | $0.equal(0x3A) | $0.equal(0x7F) | $0 & .tops },
-            isStop: { $0 == 0x3A || $0 &- 0x21 >= 0x5E })
+        firstIndex(from: index, to: end) { $0.below(0x21) | $0.equal(0x3A) }
     }
 
     @inline(__always)

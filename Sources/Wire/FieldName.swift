@@ -69,13 +69,11 @@ private struct FoldedName {
     let words: (UInt64, UInt64, UInt64)
 
     @inline(__always)
-    init(_ bytes: Span<UInt8>, _ range: Range<Int>) {
-        let start = range.lowerBound
-        let end = range.upperBound
+    init(_ bytes: Span<UInt8>, from start: Int, to end: Int) {
         let fold = UInt64.ones &* 0x20
         words.0 = bytes.word(at: start, end: end) | fold
-        words.1 = range.count > 8 ? bytes.word(at: start &+ 8, end: end) | fold : fold
-        words.2 = range.count > 16 ? bytes.word(at: start &+ 16, end: end) | fold : fold
+        words.1 = end &- start > 8 ? bytes.word(at: start &+ 8, end: end) | fold : fold
+        words.2 = end &- start > 16 ? bytes.word(at: start &+ 16, end: end) | fold : fold
     }
 }
 
@@ -96,7 +94,7 @@ struct FieldNameTable {
     private init() {
         let names = FieldName.allCases.filter { $0 != .other }.map { id in
             let text = Array(id.text.description.utf8)
-            return Slot(name: FoldedName(text.span, text.indices).words, id: id)
+            return Slot(name: FoldedName(text.span, from: 0, to: text.count).words, id: id)
         }
         repeat {
             // The multiplier of Knuth's MMIX generator; about a hundred steps are needed.
@@ -110,15 +108,15 @@ struct FieldNameTable {
 
     @inline(__always)
     private func index(of words: (UInt64, UInt64, UInt64)) -> Int {
-        let sum = words.0 &+ (words.1 << 7 | words.1 >> 57) &+ (words.2 << 14 | words.2 >> 50)
+        let sum = words.0 &+ (words.1 &<< 7 | words.1 &>> 57) &+ (words.2 &<< 14 | words.2 &>> 50)
         return Int(truncatingIfNeeded: (sum &* multiplier) &>> (64 &- Self.slotBits))
     }
 
-    /// The name in `range` of `bytes`, which holds no control byte; `other` where it is unknown.
+    /// The name in `bytes` from `start` to `end`, without control bytes; `other` if unknown.
     @inline(__always)
-    func find(in bytes: Span<UInt8>, _ range: Range<Int>) -> FieldName {
-        guard range.count <= FoldedName.maximumLength else { return .other }
-        let name = FoldedName(bytes, range)
+    func find(in bytes: Span<UInt8>, from start: Int, to end: Int) -> FieldName {
+        guard end &- start <= FoldedName.maximumLength else { return .other }
+        let name = FoldedName(bytes, from: start, to: end)
         let slot = slots[index(of: name.words)]
         return slot.name == name.words ? slot.id : .other
     }

@@ -117,13 +117,13 @@ package enum HeadWriter {
     package static func decimal(_ number: Int, to out: inout [UInt8]) {
         if number < 0 { out.append(0x2D) }
         var rest = number.magnitude
-        let start = out.count
-        repeat {
-            let (quotient, remainder) = rest.quotientAndRemainder(dividingBy: 10)
-            out.append(0x30 &+ UInt8(truncatingIfNeeded: remainder))
-            rest = quotient
-        } while rest != 0
-        out[start...].reverse()
+        var unit: UInt = 1
+        while rest / unit >= 10 { unit *= 10 }
+        while unit > 0 {
+            out.append(0x30 + UInt8(truncatingIfNeeded: rest / unit))
+            rest %= unit
+            unit /= 10
+        }
     }
 
     private static func replaceControls(in out: inout [UInt8], from start: Int) {

@@ -8,10 +8,10 @@ package struct MirrorName: Hashable, Sendable, CustomStringConvertible {
     package let text: String
 
     package init?(_ text: String) {
-        self.init(bytes: text.utf8)
+        self.init(bytes: Array(text.utf8)[...])
     }
 
-    package init?(bytes: some Collection<UInt8>) {
+    package init?(bytes: ArraySlice<UInt8>) {
         guard Self.isName(bytes, allowing: nil) else { return nil }
         text = String(decoding: bytes, as: UTF8.self)
     }
@@ -24,7 +24,7 @@ package struct MirrorName: Hashable, Sendable, CustomStringConvertible {
         + " with '-', without '--'"
 
     /// Whether `bytes` are such a name, or one with the further character `extra` anywhere.
-    static func isName(_ bytes: some Collection<UInt8>, allowing extra: UInt8?) -> Bool {
+    static func isName(_ bytes: ArraySlice<UInt8>, allowing extra: UInt8?) -> Bool {
         guard 1...maximumLength ~= bytes.count, let first = bytes.first,
             first.isLetter || first.isDigit || first == extra
         else { return false }
@@ -46,7 +46,7 @@ package struct NamePattern: Hashable, Sendable, CustomStringConvertible {
     package let text: String
 
     package init?(_ text: String) {
-        guard MirrorName.isName(text.utf8, allowing: 0x2A) else { return nil }
+        guard MirrorName.isName(Array(text.utf8)[...], allowing: 0x2A) else { return nil }
         self.text = text
     }
 

@@ -195,15 +195,14 @@ extension Span<UInt8> {
     /// 0x21...0x7E but '#': RFC 3986 allows fewer, yet clients send `{` and `"` in queries.
     @inline(__always)
     fileprivate func indexOfTargetEnd(from index: Int, to end: Int) -> Int {
-        firstIndex(
-            from: index, to: end,
-            suspects: { $0.below(0x21) | $0.equal(0x23) | $0.equal(0x7F) | $0 & .tops },
-            isStop: { $0 &- 0x21 >= 0x5E || $0 == 0x23 })
+        firstIndex(from: index, to: end) {
+            $0.below(0x21) | $0.equal(0x23) | $0.equal(0x7F) | $0 & .tops
+        }
     }
 
     @inline(__always)
     fileprivate func indexOfQuestionMark(from index: Int, to end: Int) -> Int {
-        firstIndex(from: index, to: end, suspects: { $0.equal(0x3F) }, isStop: { $0 == 0x3F })
+        firstIndex(from: index, to: end) { $0.equal(0x3F) }
     }
 
     func skippingEmptyLines(_ range: Range<Int>) -> Range<Int> {

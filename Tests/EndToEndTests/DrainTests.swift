@@ -97,11 +97,14 @@ struct DrainTests {
         throw Failure("the relay goes on as if it had not been asked to stop")
     }
 
-    /// An origin that sends `first`, and `second` once the gate is open.
+    /// An origin that sends `first`, and `second` once the gate is open; `/new` it answers at once.
     private func halfAnswer() throws -> (Origin, Gate) {
         let finish = Gate()
         let origin = try Origin { visit in
-            _ = try visit.readRequest()
+            guard try visit.readRequest()?.target == "/x" else {
+                return try visit.connection.write(
+                    Answer(200, body: "new", closes: true).bytes(to: "GET"))
+            }
             try visit.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
             try visit.connection.writeChunk("first")
             try finish.wait("the second half is asked for")

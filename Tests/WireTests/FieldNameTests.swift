@@ -6,7 +6,7 @@ import Testing
     private func find(_ bytes: [UInt8]) -> FieldName {
         // In the middle of other bytes, as in a head.
         let all = [0x58, 0x2D] + bytes + [0x3A, 0x20, 0x78]
-        return FieldNameTable.known.find(in: all.span, 2..<(2 + bytes.count))
+        return FieldNameTable.known.find(in: all.span, from: 2, to: 2 + bytes.count)
     }
 
     @Test(arguments: FieldName.allCases.filter { $0 != .other })
@@ -15,7 +15,7 @@ import Testing
         #expect(find(name) == id)
         #expect(find([UInt8](id.text.description.lowercased())) == id)
         #expect(find([UInt8](id.text.description.uppercased())) == id)
-        #expect(FieldNameTable.known.find(in: name.span, name.indices) == id)
+        #expect(FieldNameTable.known.find(in: name.span, from: 0, to: name.count) == id)
 
         let neighbours = Set(FieldName.allCases.map { $0.text.description.lowercased() })
         var wrong: [String] = []
