@@ -30,21 +30,18 @@ struct Acceptor: Sendable {
     /// Which requests a listener serves.
     enum Service: Sendable { case mirrors, administration }
 
-    /// Accepts until the relay stops. Blocks that long.
+    /// Accepts as long as the program runs. A relay that drains still answers: with 503.
     func run() {
-        while !relay.isStopping {
+        while true {
             do throws(StreamError) {
-                guard
-                    let socket = try listener.accept(
-                        until: .after(seconds: 1), doorbell: relay.stopBell)
-                else { continue }
+                guard let socket = try listener.accept(until: .after(seconds: 60)) else { continue }
                 accept(socket)
             } catch {
                 relay.metrics.acceptFailures.add()
                 relay.journal.error("cannot accept connections, out of descriptors or memory") {
                     $0.field("REASON", error.description)
                 }
-                relay.waitForStop(until: .after(seconds: 1))
+                relay.pause(until: .after(seconds: 1))
             }
         }
     }

@@ -33,8 +33,10 @@ struct ClientResponse {
     /// Small pieces collect here, so that a head and a short body share a TLS record.
     private var stage: [UInt8] = []
     private var rate: RateMeter
-    /// The final head has been sent, at least into the output.
+    /// The final head has come.
     private(set) var hasBegun = false
+    /// Some of the answer has gone out: the client can only be told by a cut that it broke.
+    private(set) var hasSent = false
     private(set) var isComplete = false
     /// The connection ends with this answer.
     private(set) var closes = false
@@ -191,6 +193,7 @@ struct ClientResponse {
             return
         }
         try unstage(stream)
+        hasSent = true
         do {
             try stream.append(bytes, range)
         } catch {
@@ -200,6 +203,7 @@ struct ClientResponse {
 
     private mutating func unstage(_ stream: ByteStream) throws(ClientFailure) {
         if stage.isEmpty { return }
+        hasSent = hasSent || hasBegun
         do {
             try stream.append(stage)
         } catch {

@@ -183,6 +183,9 @@ final class Mirror: Sendable {
         state.withLock { $0.members.map { ($0.session, $0.key) } }
     }
 
+    /// Whether some agent takes requests.
+    var hasAgent: Bool { state.withLock { !$0.members.allSatisfy(\.isDraining) } }
+
     /// How many sessions, and since when the oldest stands (seconds since 1970).
     var presence: (sessions: Int, since: Int?) {
         state.withLock { ($0.members.count, $0.members.map(\.since).min()) }

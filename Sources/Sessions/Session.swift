@@ -251,15 +251,17 @@ package final class Session {
         defer { wakeWorkers() }
         do {
             while taken < Session.maximumReadPerTurn {
+                // First what is there already: it may have come with the upgrade's head.
+                while let event = try reader.next() { try receive(event) }
+                if taken > 0, !stream.hasBuffered { return }
                 switch try reader.fill(from: stream) {
                 case .bytes(let count): taken += count
                 case .nothing: return
                 case .end: throw SessionEnd.lost("closed without a close frame")
                 }
                 answerDeadline = .distantFuture
-                while let event = try reader.next() { try receive(event) }
-                if !stream.hasBuffered { return }
             }
+            while let event = try reader.next() { try receive(event) }
         } catch let error as WebSocketError {
             switch error {
             case .stream(let error): throw .lost(error.description)
