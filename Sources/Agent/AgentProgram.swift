@@ -37,21 +37,21 @@ package final class AgentProgram: Sendable {
         self.journal = journal
         limits = configuration.limits
         instance = Cryptography.randomBytes(12).map { hexadecimal($0) }.joined()
-        mirrors = try configuration.mirrors.map { mirror throws(TLSConfigurationError) in
+        mirrors = try configuration.mirrors.map { mirror throws(StartError) in
             try Mirror(mirror, limits: configuration.limits)
         }
-        contexts = try configuration.mirrors.map { mirror throws(TLSConfigurationError) in
-            try TLSContext(trust: mirror.trustFile, verifies: true)
+        contexts = try configuration.mirrors.map { mirror throws(StartError) in
+            try mirror.relayContext()
         }
         pool = WorkerPool(
             capacity: configuration.mirrors.reduce(0) { $0 + $1.remotes.count } * limits.workers)
     }
 
     /// Reads everything that `run` would, and stops there.
-    package static func check(_ configuration: AgentConfiguration) throws(TLSConfigurationError) {
+    package static func check(_ configuration: AgentConfiguration) throws(StartError) {
         for mirror in configuration.mirrors {
             _ = try Mirror(mirror, limits: configuration.limits)
-            _ = try TLSContext(trust: mirror.trustFile, verifies: true)
+            _ = try mirror.relayContext()
         }
     }
 
@@ -144,17 +144,36 @@ package final class AgentProgram: Sendable {
 extension Mirror {
     fileprivate init(
         _ mirror: AgentConfiguration.Mirror, limits: AgentLimits
-    ) throws(TLSConfigurationError) {
+    ) throws(StartError) {
         name = mirror.name
         prefix = Array(mirror.local.prefix.utf8)
         policy = mirror.policy
-        let tls = mirror.local.isSecure
-            ? try TLSContext(trust: mirror.localTrustFile, verifies: !mirror.localIsInsecure) : nil
+        let tls = mirror.local.isSecure ? try mirror.originContext() : nil
         origin = Origin(mirror.local, tls: tls, limits: limits)
         switch mirror.hostField {
         case .preserve: host = nil
         case .local: host = Array(mirror.local.hostField.utf8)
         case .value(let value): host = Array(value.utf8)
+        }
+    }
+}
+
+extension AgentConfiguration.Mirror {
+    fileprivate func relayContext() throws(StartError) -> TLSContext {
+        try context("ca-file", trust: trustFile, verifies: true)
+    }
+
+    fileprivate func originContext() throws(StartError) -> TLSContext {
+        try context("local-ca-file", trust: localTrustFile, verifies: !localIsInsecure)
+    }
+
+    private func context(
+        _ setting: String, trust: String?, verifies: Bool
+    ) throws(StartError) -> TLSContext {
+        do throws(TLSConfigurationError) {
+            return try TLSContext(trust: trust, verifies: verifies)
+        } catch {
+            throw written.unusable(setting, error.message)
         }
     }
 }

@@ -4,6 +4,14 @@ import CLinux
 import Glibc
 import Threads
 
+/// An address that cannot be listened on.
+package struct ListenError: Error, Equatable {
+    /// What the system said.
+    package let number: Int32
+
+    package init(number: Int32) { self.number = number }
+}
+
 /// A socket that takes connections. Thread-safe: the descriptor is set once and the kernel
 /// serialises accept4(2).
 package final class Listener: Sendable {
@@ -12,11 +20,11 @@ package final class Listener: Sendable {
     package let address: SocketAddress
 
     /// Binds and listens.
-    package init(_ address: SocketAddress) throws(StreamError) {
+    package init(_ address: SocketAddress) throws(ListenError) {
         let descriptor = socket(
             address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
                 | Int32(SOCK_NONBLOCK.rawValue), 0)
-        if descriptor < 0 { throw StreamError(errno, "socket") }
+        if descriptor < 0 { throw ListenError(number: errno) }
         var on: Int32 = 1
         let size = socklen_t(MemoryLayout<Int32>.size)
         _ = setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, size)
@@ -31,7 +39,7 @@ package final class Listener: Sendable {
         if status != 0 {
             let number = errno
             close(descriptor)
-            throw .failed(call: "bind", number)
+            throw ListenError(number: number)
         }
         self.descriptor = descriptor
         self.address = address.isUnix ? address : SocketAddress.of(descriptor, peer: false)
