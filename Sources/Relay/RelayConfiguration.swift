@@ -93,7 +93,13 @@ package struct RelayConfiguration: Sendable {
         let values = file.values
         written = values
         listening = []
-        for value in values.all("listen") { listening.append(try Self.listening(value)) }
+        for value in values.all("listen") {
+            let new = try Self.listening(value)
+            if new == .systemd && listening.contains(.systemd) {
+                throw value.error("'systemd' stands twice (it takes all sockets at once)")
+            }
+            listening.append(new)
+        }
         guard !listening.isEmpty else {
             throw .configuration(
                 place: file.path, message: "key 'listen' is missing (such as: listen = [::]:443)")

@@ -20,7 +20,7 @@ enum RelayListeners {
             case .address(let address):
                 listeners.append(try value.listen(address, manual: manual))
             case .systemd:
-                throw value.unusable("'listen = systemd' is not available (write ADDR:PORT)")
+                listeners += try value.takePassedSockets(.process)
             }
         }
         return listeners

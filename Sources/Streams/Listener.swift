@@ -45,6 +45,31 @@ package final class Listener: Sendable {
         self.address = address.isUnix ? address : SocketAddress.of(descriptor, peer: false)
     }
 
+    /// Takes over a socket that another program has bound, and that listens.
+    ///
+    /// - Returns: nil where the descriptor is no such socket; it then stays as it is.
+    package init?(inherited descriptor: Int32) {
+        let address = SocketAddress.of(descriptor, peer: false)
+        guard Listener.option(SO_TYPE, of: descriptor) == Int32(SOCK_STREAM.rawValue),
+            Listener.option(SO_ACCEPTCONN, of: descriptor) == 1,
+            [AF_INET, AF_INET6, AF_UNIX].contains(address.family)
+        else { return nil }
+        // Two threads of ours may see the same connection coming; the slower one must not block.
+        let flags = fcntl(descriptor, F_GETFL)
+        guard flags >= 0, fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) == 0,
+            fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0
+        else { return nil }
+        self.descriptor = descriptor
+        self.address = address
+    }
+
+    private static func option(_ name: Int32, of descriptor: Int32) -> Int32? {
+        var value: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        let status = getsockopt(descriptor, SOL_SOCKET, name, &value, &length)
+        return status == 0 ? value : nil
+    }
+
     deinit { close(descriptor) }
 
     /// Blocks until a connection comes, `deadline` passes or `doorbell` rings.
