@@ -8,8 +8,8 @@ import Wire
 
 package enum WebSocketError: Error {
     case stream(StreamError)
-    /// The peer broke RFC 6455: how, and with which close code to answer.
-    case protocolError(code: UInt16, String)
+    /// The peer broke RFC 6455: how.
+    case protocolError(String)
 }
 
 package enum WebSocketEvent {
@@ -25,14 +25,19 @@ package struct WebSocketReader {
     private var input: InputBuffer
     private let expectsMask: Bool
     private let maximumPayload: Int
-    /// The payload so far of a message that comes in fragments.
-    private var fragments: Piece?
+    /// The data frame whose payload is still coming, and how much of it.
+    private var current: (header: FrameHeader, left: Int)?
+    /// The payload so far of the message that is coming, in one frame or more.
+    private var message: Piece?
 
     /// A message's first bytes are our message header. It is put at the end of the piece's
     /// headroom, so that the piece is just what the message carries.
     package static let payloadStart = Piece.headroom - MessageHeader.length
 
     private static let front = [UInt8](repeating: 0, count: payloadStart)
+
+    /// What one read brings at most, but for payloads that are read where they belong.
+    private static let readBytes = 16 * 1024
 
     /// - Parameters:
     ///   - input: bytes that came with the upgrade.
@@ -43,10 +48,20 @@ package struct WebSocketReader {
         self.maximumPayload = maximumPayload
     }
 
-    /// Reads what is there now.
+    /// Reads what is there now. The rest of a payload goes straight to its place.
     package mutating func fill(from stream: ByteStream) throws(WebSocketError) -> Arrival {
         do {
-            return try input.fill(from: stream, room: Piece.maximumCount)
+            guard let (header, left) = current, input.isEmpty, var piece = message.take() else {
+                return try input.fill(from: stream, room: WebSocketReader.readBytes)
+            }
+            defer { message = piece }
+            let start = piece.bytes.count
+            let arrival = try stream.read(appendingTo: &piece.bytes, room: left)
+            if case .bytes(let count) = arrival {
+                unmask(&piece, from: start, header, phase: header.payloadLength - left)
+                current = (header, left - count)
+            }
+            return arrival
         } catch {
             throw .stream(error)
         }
@@ -55,44 +70,85 @@ package struct WebSocketReader {
     /// The next event out of what has been read, nil where more must come first.
     package mutating func next() throws(WebSocketError) -> WebSocketEvent? {
         while true {
+            if let (header, _) = current {
+                takePayload()
+                guard let (_, left) = current, left == 0 else { return nil }
+                current = nil
+                if header.isFinal, let message = message.take() {
+                    if message.bytes.count < Piece.headroom {
+                        throw .protocolError("message shorter than its header")
+                    }
+                    return .message(message)
+                }
+            }
             let header: FrameHeader?
             do {
                 header = try FrameHeader.parse(
                     input.bytes, input.range, maximumPayload: maximumPayload)
             } catch {
-                throw .protocolError(code: error.closeCode, error.rawValue)
+                throw .protocolError(error.rawValue)
             }
-            guard let header, input.count >= header.headerLength + header.payloadLength else {
-                return nil
-            }
+            guard let header else { return nil }
             if (header.maskingKey != nil) != expectsMask {
-                throw .protocolError(code: 1002, "frame masked by the wrong side")
+                throw .protocolError("frame masked by the wrong side")
             }
             let start = input.range.lowerBound + header.headerLength
-            let payload = start..<(start + header.payloadLength)
             if header.opcode.isControl {
-                let bytes = unmasked(payload, header, behind: [])
-                input.consume(to: payload.upperBound)
-                return try control(header.opcode, bytes)
+                // At most 125 bytes: it is awaited whole.
+                let end = start + header.payloadLength
+                if input.range.upperBound < end { return nil }
+                var payload = Array(input.bytes[start..<end])
+                if let key = header.maskingKey {
+                    applyMask(key, phase: 0, to: &payload, 0..<payload.count)
+                }
+                input.consume(to: end)
+                return try control(header.opcode, payload)
             }
-            let message = try collect(header, payload)
-            input.consume(to: payload.upperBound)
-            if let message { return .message(message) }
+            try begin(header)
+            input.consume(to: start)
         }
     }
 
-    private func unmasked(
-        _ range: Range<Int>, _ header: FrameHeader, behind front: [UInt8]
-    ) -> [UInt8] {
-        var bytes: [UInt8] = []
-        // Two more: a piece of a body may be written on as a chunk.
-        bytes.reserveCapacity(front.count + range.count + 2)
-        bytes.append(contentsOf: front)
-        bytes.append(contentsOf: input.bytes[range])
-        if let key = header.maskingKey {
-            applyMask(key, phase: 0, to: &bytes, front.count..<bytes.count)
+    /// Makes room for a data frame's payload: the first of a message, or a further fragment.
+    private mutating func begin(_ header: FrameHeader) throws(WebSocketError) {
+        if header.opcode == .text {
+            throw .protocolError("text message where binary ones are spoken")
         }
-        return bytes
+        if (header.opcode == .continuation) != (message != nil) {
+            throw .protocolError("frame out of order")
+        }
+        if let message {
+            let size = message.bytes.count - WebSocketReader.payloadStart + header.payloadLength
+            if size > maximumPayload { throw .protocolError("message too large") }
+        } else {
+            var bytes: [UInt8] = []
+            // Two more: a piece of a body may be written on as a chunk.
+            bytes.reserveCapacity(WebSocketReader.payloadStart + header.payloadLength + 2)
+            bytes.append(contentsOf: WebSocketReader.front)
+            message = Piece(framed: bytes)
+        }
+        current = (header, header.payloadLength)
+    }
+
+    /// Moves what has been read of the current frame's payload to its place.
+    private mutating func takePayload() {
+        guard let (header, left) = current, left > 0, !input.isEmpty,
+            var piece = message.take()
+        else { return }
+        let first = input.range.lowerBound
+        let end = min(input.range.upperBound, first + left)
+        let start = piece.bytes.count
+        piece.bytes.append(contentsOf: input.bytes[first..<end])
+        unmask(&piece, from: start, header, phase: header.payloadLength - left)
+        input.consume(to: end)
+        current = (header, left - (end - first))
+        message = piece
+    }
+
+    private func unmask(_ piece: inout Piece, from start: Int, _ header: FrameHeader, phase: Int) {
+        if let key = header.maskingKey {
+            applyMask(key, phase: phase, to: &piece.bytes, start..<piece.bytes.count)
+        }
     }
 
     private func control(_ opcode: Opcode, _ bytes: [UInt8]) throws(WebSocketError) -> WebSocketEvent {
@@ -103,41 +159,8 @@ package struct WebSocketReader {
             do {
                 return .close(try ClosePayload.parse(bytes, 0..<bytes.count))
             } catch {
-                throw .protocolError(code: error.closeCode, error.rawValue)
+                throw .protocolError(error.rawValue)
             }
         }
-    }
-
-    /// - Returns: the message, where this frame completes it.
-    private mutating func collect(
-        _ header: FrameHeader, _ payload: Range<Int>
-    ) throws(WebSocketError) -> Piece? {
-        if (header.opcode == .continuation) != (fragments != nil) {
-            throw .protocolError(code: 1002, "frame out of order")
-        }
-        if header.opcode == .text {
-            throw .protocolError(code: 1003, "text message where binary ones are spoken")
-        }
-        if var message = fragments.take() {
-            if message.bytes.count + payload.count - WebSocketReader.payloadStart > maximumPayload {
-                throw .protocolError(code: 1009, "message too large")
-            }
-            message.bytes.append(contentsOf: unmasked(payload, header, behind: []))
-            if header.isFinal { return try checked(message) }
-            fragments = message
-            return nil
-        }
-        let message = Piece(
-            framed: unmasked(payload, header, behind: WebSocketReader.front))
-        if header.isFinal { return try checked(message) }
-        fragments = message
-        return nil
-    }
-
-    private func checked(_ message: Piece) throws(WebSocketError) -> Piece {
-        if message.bytes.count < Piece.headroom {
-            throw .protocolError(code: 1002, "message shorter than its header")
-        }
-        return message
     }
 }

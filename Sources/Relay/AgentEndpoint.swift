@@ -147,7 +147,8 @@ private final class AgentEndpoint: SessionObserver {
     private func log(_ end: SessionEnd) {
         let (reason, level): (String, Journal.Level) =
             switch end {
-            case .stopped: ("drained", .info)
+            case .stopped: ("the relay stops", .info)
+            case .drained: ("the agent stops", .info)
             case .closedByPeer(let code, let text): ("closed by the agent: \(code) \(text)", .info)
             case .lost(let text): (text, .warning)
             case .silent: ("no answer to a heartbeat", .warning)

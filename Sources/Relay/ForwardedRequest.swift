@@ -17,6 +17,8 @@ struct ClientOrigin {
     let isEncrypted: Bool
     /// The peer is one of the configured proxies.
     let isTrusted: Bool
+    /// The address that it reached, for a request that names no host.
+    let ownHost: [UInt8]
 }
 
 /// What a worker knows of a request for a mirror.
@@ -48,9 +50,9 @@ struct MirrorRequest: Sendable {
         var dropped = MirrorRequest.replaced
         if let credential { dropped.insert(credential.field) }
         let fields = head.fields
-        // An absolute target names the host; a Host field beside it says the same.
-        if !fields.present.contains(.host), let authority = head.authority {
-            HeadWriter.field("Host", authority, to: &piece.bytes)
+        // HTTP/1.0 does without; the origin gets HTTP/1.1, which does not. The target may name one.
+        if !fields.present.contains(.host) {
+            HeadWriter.field("Host", head.authority ?? client.ownHost[...], to: &piece.bytes)
         }
         fields.appendEndToEnd(to: &piece.bytes, dropping: dropped)
         appendForwarded(client, to: &piece.bytes)

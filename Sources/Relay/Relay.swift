@@ -248,6 +248,8 @@ package final class Relay: Sendable {
             address: connection.peerAddress, isEncrypted: connection.stream.isEncrypted,
             isTrusted: configuration.trustedProxies.contains {
                 $0.contains(connection.peerAddress)
-            })
+            },
+            ownHost: head.fields.present.contains(.host)
+                ? [] : Array(connection.stream.localAddress.description.utf8))
     }
 }

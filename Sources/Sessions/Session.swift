@@ -71,6 +71,8 @@ package final class Session {
     /// Bytes read, and bytes encrypted but unsent, in one turn of the loop.
     private static let maximumReadPerTurn = 256 * 1024
     private static let maximumUnsent = 128 * 1024
+    /// Bytes that one recv(2) takes: a few TLS records.
+    private static let readAhead = 72 * 1024
 
     /// - Parameter input: bytes that came with the upgrade's head.
     package init(
@@ -87,6 +89,7 @@ package final class Session {
             input, expectsMask: role == .relay,
             maximumPayload: MessageHeader.length + MessageHeader.maximumPayload)
         writer = WebSocketWriter(masks: role == .agent)
+        stream.readAhead(Session.readAhead)
         queue = try MessageQueue()
         nextHeartbeat = .after(limits.heartbeatInterval)
     }
@@ -97,15 +100,21 @@ package final class Session {
     package func run() -> SessionEnd {
         let end: SessionEnd
         do {
-            var payload: [UInt8] = []
-            settings.append(to: &payload)
-            try send(.settings, Piece(payload))
+            // The relay sends its own once it has the agent's and the mirror is entered: so an
+            // agent that has them knows that requests can reach it.
+            if role == .agent { try sendSettings() }
             end = try loop()
         } catch {
             end = error
         }
         close(end)
         return end
+    }
+
+    private func sendSettings() throws(SessionEnd) {
+        var payload: [UInt8] = []
+        settings.append(to: &payload)
+        try send(.settings, Piece(payload))
     }
 
     /// Stages a message that belongs to the session itself.
@@ -124,7 +133,7 @@ package final class Session {
             if let end = try write() { return end }
             try read()
             if let end = try write() { return end }
-            if isDrained { return .stopped }
+            if isDrained { return isDraining ? .stopped : .drained }
             if peer == nil, settingsDeadline.hasPassed { return .silent }
             if try heartbeat() { return .silent }
             guard queue.prepareToSleep() else { continue }
@@ -254,7 +263,7 @@ package final class Session {
         } catch let error as WebSocketError {
             switch error {
             case .stream(let error): throw .lost(error.description)
-            case .protocolError(_, let reason): throw .protocolError(reason)
+            case .protocolError(let reason): throw .protocolError(reason)
             }
         } catch let end as SessionEnd {
             throw end
@@ -313,6 +322,7 @@ package final class Session {
         peer = settings
         observer.sessionStands(
             SessionHandle(peer: settings, queue: queue, window: self.settings.initialCredit))
+        if role == .relay { try sendSettings() }
     }
 
     private func receiveRequest(
@@ -411,7 +421,7 @@ package final class Session {
         exchanges = [:]
         while let message = batch.popFirst() { cutUnopened(message, reset) }
         while let message = unsent.popFirst() { cutUnopened(message, reset) }
-        if let payload = end.closePayload(by: role == .relay) {
+        if let payload = end.closePayload {
             var bytes: [UInt8] = []
             payload.append(to: &bytes)
             writer.append(.close, bytes)

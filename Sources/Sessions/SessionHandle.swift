@@ -6,8 +6,10 @@ import Wire
 
 /// Why a session ended, or is to end.
 package enum SessionEnd: Error, Equatable {
-    /// This side stops, or has drained.
+    /// This side stops: everything that ran has finished.
     case stopped
+    /// The peer stops: everything that ran has finished.
+    case drained
     /// The peer closed it, with a close code and its reason.
     case closedByPeer(code: UInt16, reason: String)
     /// The connection broke.
@@ -26,10 +28,10 @@ package enum SessionEnd: Error, Equatable {
 
 extension SessionEnd {
     /// What the Close frame says; nil where the connection is beyond saying anything.
-    func closePayload(by relay: Bool) -> ClosePayload? {
+    var closePayload: ClosePayload? {
         switch self {
-        case .stopped:
-            ClosePayload(code: relay ? 1001 : 1000, reason: relay ? "relay stops" : "agent stops")
+        case .stopped: ClosePayload(code: 1001, reason: "the relay stops")
+        case .drained: ClosePayload(code: 1000, reason: "drained")
         case .closedByPeer: ClosePayload(code: 1000)
         case .lost: nil
         case .silent: ClosePayload(code: 1001, reason: "no answer to a heartbeat")

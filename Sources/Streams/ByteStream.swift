@@ -11,12 +11,13 @@ import Threads
 package final class ByteStream {
     private let socket: Socket
     private var tls: TLSEngine?
-    private let output = OutputBuffer()
+    private let output: OutputBuffer
     /// The peer's address in figures.
     package let peer: SocketAddress
 
     package init(_ socket: consuming Socket) {
         peer = SocketAddress.of(socket.descriptor, peer: true)
+        output = OutputBuffer(descriptor: socket.descriptor)
         self.socket = socket
         tls = nil
     }
@@ -24,6 +25,7 @@ package final class ByteStream {
     /// Under TLS, as a server. The handshake is still to be done.
     package init(_ socket: consuming Socket, _ context: TLSContext) {
         peer = SocketAddress.of(socket.descriptor, peer: true)
+        output = OutputBuffer(descriptor: socket.descriptor)
         tls = TLSEngine(context, descriptor: socket.descriptor, output: output)
         self.socket = socket
     }
@@ -56,11 +58,11 @@ package final class ByteStream {
             isDone = try tls.handshake()
         } catch {
             // The alert that says why is in the output; the peer may as well have it.
-            _ = try? output.send(to: descriptor)
+            _ = try? output.send()
             throw error
         }
         // A flight of the handshake fits a fresh socket's buffer.
-        if try !output.send(to: descriptor) { throw .closed }
+        if try !output.send() { throw .closed }
         return isDone
     }
 
@@ -97,7 +99,8 @@ package final class ByteStream {
         }
     }
 
-    /// Encrypts (or copies) a piece of `bytes` into the output. Nothing is sent yet.
+    /// Encrypts a piece of `bytes` into the output. Large pieces go out as far as the socket takes
+    /// them now; the rest waits for `send`.
     package func append(_ bytes: [UInt8], _ range: Range<Int>) throws(StreamError) {
         var failure: StreamError?
         bytes.withUnsafeBytes { all in
@@ -119,7 +122,7 @@ package final class ByteStream {
     /// Sends what the socket takes now.
     ///
     /// - Returns: whether everything has gone.
-    package func send() throws(StreamError) -> Bool { try output.send(to: descriptor) }
+    package func send() throws(StreamError) -> Bool { try output.send() }
 
     /// Bytes that wait to be sent.
     package var unsent: Int { output.count }
@@ -133,6 +136,9 @@ package final class ByteStream {
         poll(descriptor, for: .hungUp, until: .now).contains(.hungUp)
     }
 
+    /// Makes reads fewer and larger, for a connection that carries much and never rests.
+    package func readAhead(_ count: Int) { tls?.readAhead(count) }
+
     /// Gives memory back before the connection rests.
     package func trim() {
         tls?.trim()
@@ -143,7 +149,7 @@ package final class ByteStream {
     package func end() {
         tls?.closeNotify()
         // A peer that takes no more bytes, or has gone, learns it from the closed socket.
-        _ = try? output.send(to: descriptor)
+        _ = try? output.send()
         shutdown(descriptor, Int32(SHUT_WR))
     }
 

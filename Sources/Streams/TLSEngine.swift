@@ -1,10 +1,9 @@
 // TLS of one connection: OpenSSL reads the socket itself, but writes into memory.
 //
 // Called by: ByteStream, on the thread that owns the connection. Never by two threads at once.
-// Waits for: nothing. The socket is non-blocking; output collects in `output` for the owner to send.
-// Hard: since writing never meets the socket, SSL_write never blocks and SSL_read only ever wants
-// input: no record is half written when the peer asks for new keys, and many records go out in one
-// send(2). OpenSSL may hold decrypted bytes, or whole records, that poll(2) cannot see.
+// Waits for: nothing. The socket is non-blocking; `output` keeps what it does not take.
+// Hard: since `output` takes everything, SSL_write never blocks and SSL_read only ever wants input:
+// no record is half written when the peer asks for new keys. OpenSSL may hold decrypted bytes, or whole records, that poll(2) cannot see.
 
 import COpenSSL
 import Glibc
@@ -96,6 +95,13 @@ final class TLSEngine {
 
     /// Gives OpenSSL's record buffers back, some 34 KiB, where nothing is in them.
     func trim() { SSL_free_buffers(ssl) }
+
+    /// Takes up to `count` bytes from the socket with one recv(2), from the next read on.
+    func readAhead(_ count: Int) {
+        // The buffer is made anew with the new size, where nothing is in it.
+        trim()
+        SSL_set_default_read_buffer_len(ssl, count)
+    }
 
     /// Tells the peer that nothing follows (RFC 8446 §6.1), into `output`.
     func closeNotify() {

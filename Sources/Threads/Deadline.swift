@@ -8,10 +8,12 @@ import Glibc
 
 /// A point on CLOCK_MONOTONIC. It does not move when somebody sets the clock.
 public struct Deadline: Sendable, Comparable {
-    /// Nanoseconds since an arbitrary point, as clock_gettime(2) counts them.
+    /// Nanoseconds since the machine started, as clock_gettime(2) counts them. Never negative, so
+    /// that every wait of the system takes it.
     public let nanoseconds: Int
 
-    public init(nanoseconds: Int) { self.nanoseconds = nanoseconds }
+    /// A number that is too small or too large becomes the nearest deadline there is.
+    public init(nanoseconds: Int) { self.nanoseconds = min(max(nanoseconds, 0), Int.max / 2) }
 
     /// Now; as a deadline, one that has passed.
     public static var now: Deadline {
@@ -23,18 +25,19 @@ public struct Deadline: Sendable, Comparable {
     }
 
     /// Later than any wait lasts (about 146 years from the start of the machine).
-    public static let distantFuture = Deadline(nanoseconds: Int.max / 2)
+    public static let distantFuture = Deadline(nanoseconds: Int.max)
 
-    public static func after(seconds: Int) -> Deadline { now + seconds * 1_000_000_000 }
+    public static func after(seconds: Int) -> Deadline { after(.seconds(seconds)) }
 
     public static func after(_ timeout: Duration) -> Deadline { now + timeout.nanoseconds }
 
-    public static func after(milliseconds: Int) -> Deadline { now + milliseconds * 1_000_000 }
+    public static func after(milliseconds: Int) -> Deadline { after(.milliseconds(milliseconds)) }
 
     /// The deadline moved by a number of nanoseconds; never beyond `distantFuture`.
     public static func + (deadline: Deadline, nanoseconds: Int) -> Deadline {
+        // Only upwards: a deadline is not negative.
         let (sum, overflow) = deadline.nanoseconds.addingReportingOverflow(nanoseconds)
-        return overflow ? .distantFuture : Deadline(nanoseconds: min(sum, distantFuture.nanoseconds))
+        return Deadline(nanoseconds: overflow ? Int.max : sum)
     }
 
     @inlinable
@@ -62,8 +65,10 @@ extension Duration {
     /// Whole nanoseconds; a length beyond 292 years is that long.
     public var nanoseconds: Int {
         let (seconds, rest) = components
-        let (whole, overflow) = Int(seconds).multipliedReportingOverflow(by: 1_000_000_000)
-        return overflow ? Int.max / 2 : whole + Int(rest / 1_000_000_000)
+        let (whole, isBeyond) = Int(seconds).multipliedReportingOverflow(by: 1_000_000_000)
+        let (sum, overflow) = whole.addingReportingOverflow(Int(rest / 1_000_000_000))
+        if isBeyond || overflow { return seconds < 0 ? .min : .max }
+        return sum
     }
 }
 

@@ -44,7 +44,8 @@ public enum Thread {
             { argument in
                 guard let argument else { return nil }
                 let body = Unmanaged<Body>.fromOpaque(argument).takeRetainedValue()
-                pthread_setname_np(pthread_self(), String(decoding: body.name.utf8.prefix(15), as: UTF8.self))
+                let name = String(decoding: body.name.utf8.prefix(15), as: UTF8.self)
+                pthread_setname_np(pthread_self(), name)
                 body.run()
                 return nil
             }, argument.toOpaque())

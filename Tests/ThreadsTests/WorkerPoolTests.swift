@@ -1,0 +1,106 @@
+// The fixed pool: every job once, no more at a time than workers, its bound, its end.
+
+import Glibc
+import Testing
+import Threads
+
+@Suite struct WorkerPoolTests {
+    private struct State: Sendable {
+        var running = 0
+        var most = 0
+        var done: [Int] = []
+        var isOpen = true
+        var bells: Set<Int32> = []
+    }
+
+    @Test func `each job is done once, by no more workers than there are`() throws {
+        let state = Monitor(State())
+        let pool = WorkerPool<Int>(capacity: 1_000)
+        try pool.start(name: "worker", workers: 3) { job, doorbell in
+            state.withLock {
+                $0.running += 1
+                $0.most = max($0.most, $0.running)
+                $0.bells.insert(doorbell.descriptor)
+            }
+            sched_yield()
+            state.withLock {
+                $0.running -= 1
+                $0.done.append(job)
+            }
+            state.signal()
+        }
+        for job in 0..<1_000 { #expect(pool.submit(job)) }
+        #expect(state.wait(until: soon) { $0.done.count == 1_000 ? true : nil } == true)
+        let end = state.withLock { $0 }
+        #expect(end.done.sorted() == Array(0..<1_000))
+        #expect(end.most <= 3)
+        #expect(end.bells.count <= 3)
+        pool.close()
+    }
+
+    @Test func `workers that have nothing to do are idle, and jobs beyond the line are refused`()
+        throws
+    {
+        let gate = Monitor(State(isOpen: false))
+        let pool = WorkerPool<Int>(capacity: 2)
+        try pool.start(name: "worker", workers: 2) { job, _ in
+            gate.withLock { $0.running += 1 }
+            _ = gate.wait(until: soon) { $0.isOpen ? true : nil }
+            gate.withLock { $0.done.append(job) }
+        }
+        #expect(eventually { pool.idleWorkers == 2 })
+        #expect(pool.submit(1))
+        #expect(pool.idleWorkers == 1)
+        #expect(pool.submit(2))
+        #expect(eventually { gate.withLock { $0.running } == 2 })
+        #expect(pool.idleWorkers == 0)
+        #expect(pool.submit(3))
+        #expect(pool.submit(4))
+        #expect(pool.idleWorkers == -2)
+        #expect(!pool.submit(5))
+        gate.withLock { $0.isOpen = true }
+        gate.broadcast()
+        #expect(eventually { gate.withLock { $0.done.count } == 4 })
+        #expect(gate.withLock { $0.done.sorted() } == [1, 2, 3, 4])
+        #expect(eventually { pool.idleWorkers == 2 })
+        pool.close()
+    }
+
+    @Test func `a closed pool finishes its line, then its workers end`() throws {
+        final class Probe: Sendable {
+            let done = Monitor(0)
+        }
+        weak var seen: Probe?
+        let done: Monitor<Int>
+        let pool = WorkerPool<Int>(capacity: 100)
+        do {
+            let probe = Probe()
+            seen = probe
+            done = probe.done
+            try pool.start(name: "worker", workers: 4) { _, _ in probe.done.withLock { $0 += 1 } }
+        }
+        for job in 0..<100 { _ = pool.submit(job) }
+        pool.close()
+        #expect(!pool.submit(0))
+        // What the threads hold goes with the last of them.
+        #expect(eventually { seen == nil })
+        #expect(done.withLock { $0 } == 100)
+    }
+
+    @Test func `the bell of a worker is its own`() throws {
+        let state = Monitor(State())
+        let pool = WorkerPool<Int>(capacity: 4)
+        try pool.start(name: "worker", workers: 4) { _, doorbell in
+            state.withLock {
+                $0.running += 1
+                $0.bells.insert(doorbell.descriptor)
+            }
+            state.broadcast()
+            _ = state.wait(until: soon) { $0.running == 4 ? true : nil }
+        }
+        for job in 0..<4 { _ = pool.submit(job) }
+        #expect(state.wait(until: soon) { $0.running == 4 ? true : nil } == true)
+        #expect(state.withLock { $0.bells.count } == 4)
+        pool.close()
+    }
+}
