@@ -45,6 +45,8 @@ package struct AgentConfiguration: Sendable {
     package let mirrors: [Mirror]
     package let limits: AgentLimits
     package let metricsListening: SocketAddressText?
+    /// Where that stands.
+    package let metricsWritten: SettingValue?
     package let logLevel: Journal.Level
     /// What the operator should know though nothing is wrong, one line each.
     package let warnings: [String]
@@ -104,7 +106,8 @@ package struct AgentConfiguration: Sendable {
         }
         self.mirrors = mirrors
         limits = try AgentLimits(values)
-        metricsListening = try values.first("metrics-listen").map { value throws(StartError) in
+        metricsWritten = values.first("metrics-listen")
+        metricsListening = try metricsWritten.map { value throws(StartError) in
             try value.localListeningAddress(port: 9481)
         }
         logLevel = try Journal.Level.setting(values)

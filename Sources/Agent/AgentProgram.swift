@@ -2,7 +2,8 @@
 //
 // Called by: the program `magicmirror`, once.
 // Threads: one for each mirror and relay (RelaySession), a fixed pool that asks the origins
-// (OriginWorker), one that closes old connections each second, the journal's, the signals'.
+// (OriginWorker), one that closes old connections each second, `metrics` (MetricsEndpoint), the
+// journal's, the signals'.
 
 import Program
 import Sessions
@@ -26,12 +27,14 @@ package final class AgentProgram: Sendable {
     private let mirrors: [Mirror]
     private let contexts: [TLSContext]
     private let pool: WorkerPool<OriginJob>
+    private let metricsListener: Listener?
+    let metrics = AgentMetrics()
     let journal: Journal
     let limits: AgentLimits
     /// Of this process; a session of the same instance replaces the one before.
     let instance: String
 
-    /// Reads trust files. Serves nothing yet.
+    /// Reads trust files, binds the address of the metrics. Serves nothing yet.
     package init(_ configuration: AgentConfiguration, _ journal: Journal) throws {
         self.configuration = configuration
         self.journal = journal
@@ -42,6 +45,11 @@ package final class AgentProgram: Sendable {
         }
         contexts = try configuration.mirrors.map { mirror throws(StartError) in
             try mirror.relayContext()
+        }
+        if let address = configuration.metricsListening, let value = configuration.metricsWritten {
+            metricsListener = try value.listen(address, manual: "magicmirror(1)")
+        } else {
+            metricsListener = nil
         }
         pool = WorkerPool(
             capacity: configuration.mirrors.reduce(0) { $0 + $1.remotes.count } * limits.workers)
@@ -57,7 +65,14 @@ package final class AgentProgram: Sendable {
 
     /// Serves until it is told to stop, or every relay refuses it. Blocks that long.
     package func run() throws -> ExitCode {
-        let worker = OriginWorker(journal: journal, limits: limits)
+        if let metricsListener {
+            let endpoint = MetricsEndpoint(listener: metricsListener, metrics: metrics.all)
+            try Thread.start(name: "metrics") { endpoint.run() }
+            journal.info("serving metrics") {
+                $0.field("ADDRESS", metricsListener.address.description)
+            }
+        }
+        let worker = OriginWorker(journal: journal, limits: limits, metrics: metrics)
         try pool.start(name: "origin", workers: limits.workers * mirrors.count) { job, doorbell in
             worker.serve(job, doorbell)
         }
@@ -131,6 +146,8 @@ package final class AgentProgram: Sendable {
             state.sessions[number] = handle
             return (state.wasReady.insert(number).inserted, state.isStopping)
         }
+        metrics.sessions.add()
+        if !isFirst { metrics.reconnects.add() }
         if isFirst {
             StandardOutput.ready([("mirror", name.text), ("remote", remote.description)])
         }
@@ -138,7 +155,11 @@ package final class AgentProgram: Sendable {
         if drains { handle.drain() }
     }
 
-    func sessionEnded(_ number: Int) { state.withLock { $0.sessions[number] = nil } }
+    func sessionEnded(_ number: Int) {
+        // One that never stood ends, too.
+        let stood = state.withLock { $0.sessions.removeValue(forKey: number) != nil }
+        if stood { metrics.sessions.subtract() }
+    }
 }
 
 extension Mirror {

@@ -208,6 +208,7 @@ struct StartErrorTests {
         (["--allow", "GET"], "GET"),
         (["--policy", "prometeus"], "prometheus"),
         (["--host-header"], "host-header"),
+        (["--metrics-listen", "0.0.0.0:9481"], "0.0.0.0:9481"),
         (["nonsense"], "nonsense"),
     ])
     func `a wrong command line of the agent is named`(options: [String], word: String) throws {
