@@ -37,12 +37,16 @@ package struct AgentConfiguration: Sendable {
         package let localTrustFile: String?
         /// Take any certificate of the origin.
         package let localIsInsecure: Bool
+        /// The trust files as they were written, to say where one stands that is of no use.
+        package let written: SettingValues
     }
 
     /// At least one.
     package let mirrors: [Mirror]
     package let limits: AgentLimits
     package let metricsListening: SocketAddressText?
+    /// Where that stands.
+    package let metricsWritten: SettingValue?
     package let logLevel: Journal.Level
     /// What the operator should know though nothing is wrong, one line each.
     package let warnings: [String]
@@ -102,7 +106,10 @@ package struct AgentConfiguration: Sendable {
         }
         self.mirrors = mirrors
         limits = try AgentLimits(values)
-        metricsListening = try values.first("metrics-listen").map(Self.socketAddress)
+        metricsWritten = values.first("metrics-listen")
+        metricsListening = try metricsWritten.map { value throws(StartError) in
+            try value.localListeningAddress(port: 9481)
+        }
         logLevel = try Journal.Level.setting(values)
         if let file, file.status.isReadableByOthers, file.holdsKey {
             warnings.append(
@@ -110,16 +117,6 @@ package struct AgentConfiguration: Sendable {
             )
         }
         self.warnings = warnings
-    }
-
-    private static func socketAddress(
-        _ value: SettingValue
-    ) throws(StartError) -> SocketAddressText {
-        do throws(TextError) {
-            return try SocketAddressText.parse(value.text)
-        } catch {
-            throw value.error(error.message)
-        }
     }
 }
 
@@ -135,6 +132,8 @@ extension AgentConfiguration.Mirror {
     ) throws(StartError) {
         let values = source.values
         name = source.name
+        // No more than that: the key must not be printed with the rest.
+        written = values.only(["ca-file", "local-ca-file"])
         guard let localValue = values.first("local") else {
             throw source.missing("local", "http://127.0.0.1:9090")
         }

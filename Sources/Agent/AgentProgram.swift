@@ -2,7 +2,8 @@
 //
 // Called by: the program `magicmirror`, once.
 // Threads: one for each mirror and relay (RelaySession), a fixed pool that asks the origins
-// (OriginWorker), one that closes old connections each second, the journal's, the signals'.
+// (OriginWorker), one that closes old connections each second, `metrics` (MetricsEndpoint), the
+// journal's, the signals'.
 
 import Program
 import Sessions
@@ -26,38 +27,52 @@ package final class AgentProgram: Sendable {
     private let mirrors: [Mirror]
     private let contexts: [TLSContext]
     private let pool: WorkerPool<OriginJob>
+    private let metricsListener: Listener?
+    let metrics = AgentMetrics()
     let journal: Journal
     let limits: AgentLimits
     /// Of this process; a session of the same instance replaces the one before.
     let instance: String
 
-    /// Reads trust files. Serves nothing yet.
+    /// Reads trust files, binds the address of the metrics. Serves nothing yet.
     package init(_ configuration: AgentConfiguration, _ journal: Journal) throws {
         self.configuration = configuration
         self.journal = journal
         limits = configuration.limits
         instance = Cryptography.randomBytes(12).map { hexadecimal($0) }.joined()
-        mirrors = try configuration.mirrors.map { mirror throws(TLSConfigurationError) in
+        mirrors = try configuration.mirrors.map { mirror throws(StartError) in
             try Mirror(mirror, limits: configuration.limits)
         }
-        contexts = try configuration.mirrors.map { mirror throws(TLSConfigurationError) in
-            try TLSContext(trust: mirror.trustFile, verifies: true)
+        contexts = try configuration.mirrors.map { mirror throws(StartError) in
+            try mirror.relayContext()
+        }
+        if let address = configuration.metricsListening, let value = configuration.metricsWritten {
+            metricsListener = try value.listen(address, manual: "magicmirror(1)")
+        } else {
+            metricsListener = nil
         }
         pool = WorkerPool(
             capacity: configuration.mirrors.reduce(0) { $0 + $1.remotes.count } * limits.workers)
     }
 
     /// Reads everything that `run` would, and stops there.
-    package static func check(_ configuration: AgentConfiguration) throws(TLSConfigurationError) {
+    package static func check(_ configuration: AgentConfiguration) throws(StartError) {
         for mirror in configuration.mirrors {
             _ = try Mirror(mirror, limits: configuration.limits)
-            _ = try TLSContext(trust: mirror.trustFile, verifies: true)
+            _ = try mirror.relayContext()
         }
     }
 
     /// Serves until it is told to stop, or every relay refuses it. Blocks that long.
     package func run() throws -> ExitCode {
-        let worker = OriginWorker(journal: journal, limits: limits)
+        if let metricsListener {
+            let endpoint = MetricsEndpoint(listener: metricsListener, metrics: metrics.all)
+            try Thread.start(name: "metrics") { endpoint.run() }
+            journal.info("serving metrics") {
+                $0.field("ADDRESS", metricsListener.address.description)
+            }
+        }
+        let worker = OriginWorker(journal: journal, limits: limits, metrics: metrics)
         try pool.start(name: "origin", workers: limits.workers * mirrors.count) { job, doorbell in
             worker.serve(job, doorbell)
         }
@@ -131,6 +146,8 @@ package final class AgentProgram: Sendable {
             state.sessions[number] = handle
             return (state.wasReady.insert(number).inserted, state.isStopping)
         }
+        metrics.sessions.add()
+        if !isFirst { metrics.reconnects.add() }
         if isFirst {
             StandardOutput.ready([("mirror", name.text), ("remote", remote.description)])
         }
@@ -138,23 +155,46 @@ package final class AgentProgram: Sendable {
         if drains { handle.drain() }
     }
 
-    func sessionEnded(_ number: Int) { state.withLock { $0.sessions[number] = nil } }
+    func sessionEnded(_ number: Int) {
+        // One that never stood ends, too.
+        let stood = state.withLock { $0.sessions.removeValue(forKey: number) != nil }
+        if stood { metrics.sessions.subtract() }
+    }
 }
 
 extension Mirror {
     fileprivate init(
         _ mirror: AgentConfiguration.Mirror, limits: AgentLimits
-    ) throws(TLSConfigurationError) {
+    ) throws(StartError) {
         name = mirror.name
         prefix = Array(mirror.local.prefix.utf8)
         policy = mirror.policy
-        let tls = mirror.local.isSecure
-            ? try TLSContext(trust: mirror.localTrustFile, verifies: !mirror.localIsInsecure) : nil
+        let tls = mirror.local.isSecure ? try mirror.originContext() : nil
         origin = Origin(mirror.local, tls: tls, limits: limits)
         switch mirror.hostField {
         case .preserve: host = nil
         case .local: host = Array(mirror.local.hostField.utf8)
         case .value(let value): host = Array(value.utf8)
+        }
+    }
+}
+
+extension AgentConfiguration.Mirror {
+    fileprivate func relayContext() throws(StartError) -> TLSContext {
+        try context("ca-file", trust: trustFile, verifies: true)
+    }
+
+    fileprivate func originContext() throws(StartError) -> TLSContext {
+        try context("local-ca-file", trust: localTrustFile, verifies: !localIsInsecure)
+    }
+
+    private func context(
+        _ setting: String, trust: String?, verifies: Bool
+    ) throws(StartError) -> TLSContext {
+        do throws(TLSConfigurationError) {
+            return try TLSContext(trust: trust, verifies: verifies)
+        } catch {
+            throw written.unusable(setting, error.message)
         }
     }
 }

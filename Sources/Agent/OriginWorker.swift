@@ -11,6 +11,7 @@ import Wire
 struct OriginWorker: Sendable {
     let journal: Journal
     let limits: AgentLimits
+    let metrics: AgentMetrics
 
     /// What the log line of an exchange tells.
     private struct Account {
@@ -24,6 +25,8 @@ struct OriginWorker: Sendable {
 
     /// Carries one exchange to its end. Blocks as long as it takes.
     func serve(_ job: OriginJob, _ doorbell: Doorbell) {
+        metrics.exchangesInFlight.add()
+        defer { metrics.exchangesInFlight.subtract() }
         var account = Account()
         let head: RequestHead
         do {
@@ -35,6 +38,7 @@ struct OriginWorker: Sendable {
                     maximumTargetBytes: MessageHeader.maximumPayload))
         } catch {
             job.exchange.reset(.httpRequestError, error.reason)
+            metrics.count(.httpRequestError)
             journal.warning("the relay sent a broken request") {
                 $0.field("MIRROR", job.mirror.name.text)
                 $0.field("REASON", error.reason)
@@ -48,6 +52,7 @@ struct OriginWorker: Sendable {
             job.exchange.reset(error.code, error.reason)
         }
         job.exchange.finish()
+        count(account)
         log(job, head, account)
     }
 
@@ -71,8 +76,10 @@ struct OriginWorker: Sendable {
             let connection: OriginConnection
             if let found = kept.take() {
                 connection = found
+                metrics.originReuses.add()
             } else {
                 connection = try origin.connect()
+                metrics.originConnections.add()
             }
             var exchange = OriginExchange(
                 job.exchange, request, ends: job.ends, mirror: job.mirror, doorbell: doorbell,
@@ -92,6 +99,13 @@ struct OriginWorker: Sendable {
             case .stale: break
             }
         }
+    }
+
+    private func count(_ account: Account) {
+        if account.status > 0 { metrics.count(status: account.status) }
+        if let error = account.error { metrics.count(error.code) }
+        metrics.bytesIn.add(account.bytesIn)
+        metrics.bytesOut.add(account.bytesOut)
     }
 
     private func log(_ job: OriginJob, _ head: RequestHead, _ account: Account) {

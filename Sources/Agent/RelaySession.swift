@@ -37,6 +37,7 @@ struct RelaySession: Sendable {
                 let end = serve(stream, input)
                 log(end)
             } catch {
+                program.metrics.failedConnects.add()
                 switch error {
                 case .refused(let status):
                     program.journal.error("the relay refuses this agent; check key and name") {
@@ -115,6 +116,7 @@ extension RelaySession: SessionObserver {
     func requestArrived(_ exchange: Exchange, head: Piece, ends: Bool) {
         let job = OriginJob(exchange: exchange, head: head, ends: ends, mirror: mirror)
         if !program.submit(job) {
+            program.metrics.count(.connectionLimitReached)
             exchange.reset(.connectionLimitReached, "the agent is full")
         }
     }

@@ -40,6 +40,12 @@ static inline int shim_ERR_is_unexpected_eof(unsigned long code) {
            && ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
 }
 
+static inline int shim_ERR_is_key_mismatch(unsigned long code) {
+    return ERR_GET_LIB(code) == ERR_LIB_X509
+           && (ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH
+               || ERR_GET_REASON(code) == X509_R_KEY_TYPE_MISMATCH);
+}
+
 static const uint64_t shim_SSL_OP_NO_RENEGOTIATION = SSL_OP_NO_RENEGOTIATION;
 static const uint64_t shim_SSL_OP_NO_COMPRESSION = SSL_OP_NO_COMPRESSION;
 static const uint64_t shim_SSL_OP_CIPHER_SERVER_PREFERENCE = SSL_OP_CIPHER_SERVER_PREFERENCE;

@@ -31,6 +31,27 @@ package struct SettingValue: Sendable, Equatable {
         }
     }
 
+    /// An error of what the value names: a file, a certificate. The message names it.
+    package func unusable(_ message: String) -> StartError {
+        .configuration(place: line, message: optionPrefix + message)
+    }
+
+    /// The machine does not give what the value names.
+    package func failure(_ message: String) -> StartError {
+        .failed(place: line, message: optionPrefix + message)
+    }
+
+    /// `FILE:LINE`; nil where the value does not stand in a file.
+    private var line: String? {
+        if case .line(let file, let number, _) = origin { return "\(file):\(number)" }
+        return nil
+    }
+
+    private var optionPrefix: String {
+        if case .option(let name) = origin { return "option '--\(name)': " }
+        return ""
+    }
+
     /// Where the value stands, for a message about another one.
     package var place: String {
         switch origin {
@@ -56,6 +77,11 @@ package struct SettingValues: Sendable, Equatable {
 
     package func isSet(_ name: String) -> Bool { values[name] != nil }
 
+    /// What the value of `name` names cannot be used. Where it is a default, no place is told.
+    package func unusable(_ name: String, _ message: String) -> StartError {
+        first(name)?.unusable(message) ?? .configuration(place: nil, message: message)
+    }
+
     package mutating func append(_ name: String, _ value: SettingValue) {
         values[name, default: []].append(value)
     }
@@ -69,6 +95,13 @@ package struct SettingValues: Sendable, Equatable {
         var merged = self
         merged.values.merge(lower.values) { upper, _ in upper }
         return merged
+    }
+
+    /// Of these values those with a name in `names`.
+    package func only(_ names: [String]) -> SettingValues {
+        var some = self
+        some.values = values.filter { names.contains($0.key) }
+        return some
     }
 
     // MARK: Readings

@@ -9,11 +9,14 @@ package enum StartError: Error, Equatable, Sendable {
     case commandLine(String)
     /// The configuration is wrong. `place` is `FILE:LINE`, or what else holds the value.
     case configuration(place: String?, message: String)
+    /// The configuration may be right, but the machine does not give what it asks for.
+    case failed(place: String?, message: String)
 
     package var exitCode: ExitCode {
         switch self {
         case .commandLine: .commandLine
         case .configuration: .configuration
+        case .failed: .failed
         }
     }
 
@@ -21,8 +24,10 @@ package enum StartError: Error, Equatable, Sendable {
     package func line(program: String) -> String {
         switch self {
         case .commandLine(let message): "\(program): \(message)"
-        case .configuration(let place?, let message): "\(place): \(message)"
-        case .configuration(nil, let message): "\(program): \(message)"
+        case .configuration(let place?, let message), .failed(let place?, let message):
+            "\(place): \(message)"
+        case .configuration(nil, let message), .failed(nil, let message):
+            "\(program): \(message)"
         }
     }
 }

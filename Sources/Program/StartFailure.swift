@@ -2,9 +2,6 @@
 //
 // Called by: the programs' mains, last of all.
 
-import Streams
-import Threads
-
 /// Made of whatever was thrown. What the operator wrote has its own codes; what the machine lacks,
 /// an address in use for one, is a failure at run time.
 package struct StartFailure {
@@ -18,10 +15,6 @@ package struct StartFailure {
             start = error
             message = nil
             exitCode = error.exitCode
-        case let error as TLSConfigurationError:
-            start = .configuration(place: nil, message: error.message)
-            message = nil
-            exitCode = .configuration
         case let error as FileError:
             start = nil
             message = error.message

@@ -11,17 +11,6 @@ import Streams
 import Threads
 import Wire
 
-/// An address that cannot be listened on.
-package struct ListenError: Error, CustomStringConvertible {
-    let address: String
-    let reason: String
-
-    package var description: String {
-        let remedy = reason.contains("Permission") ? " (needs CAP_NET_BIND_SERVICE, see magicmirrord(8))" : ""
-        return "cannot listen on '\(address)': \(reason)\(remedy)"
-    }
-}
-
 /// The running relay. Thread-safe: what changes is in monitors, the rest is set once.
 package final class Relay: Sendable {
     private struct State: Sendable {
@@ -64,8 +53,8 @@ package final class Relay: Sendable {
         }
         self.hosts = hosts
         (tls, keys, registry) = try Relay.read(configuration)
-        listeners = try configuration.listening.map { try Relay.listen($0) }
-        administration = try configuration.adminListening.map { try Relay.listen(.address($0)) }
+        listeners = try RelayListeners.open(configuration)
+        administration = try RelayListeners.openAdministration(configuration)
         parkingLot = try ParkingLot()
         // A connection stands in this queue once at most, so that it is never full.
         pool = WorkerPool(capacity: limits.maximumConnections + 16)
@@ -73,13 +62,27 @@ package final class Relay: Sendable {
 
     private static func read(
         _ configuration: RelayConfiguration
-    ) throws -> (TLSContext?, KeyStore, MirrorRegistry) {
-        let tls = try configuration.certificate.map {
-            try TLSContext(certificate: $0.chainFile, privateKey: $0.privateKeyFile)
+    ) throws(StartError) -> (TLSContext?, KeyStore, MirrorRegistry) {
+        let written = configuration.written
+        var tls: TLSContext?
+        if let certificate = configuration.certificate {
+            do throws(TLSConfigurationError) {
+                tls = try TLSContext(
+                    certificate: certificate.chainFile, privateKey: certificate.privateKeyFile)
+            } catch {
+                throw written.unusable(
+                    error.subject == .privateKey ? "private-key" : "certificate", error.message)
+            }
         }
-        return (
-            tls, try KeyStore(path: configuration.keysFile), try MirrorRegistry(configuration)
-        )
+        let keys: KeyStore
+        do throws(StartError) {
+            keys = try KeyStore(path: configuration.keysFile)
+        } catch {
+            // A fault inside the file has a place of its own.
+            guard case .configuration(nil, let message) = error else { throw error }
+            throw written.unusable("keys", message)
+        }
+        return (tls, keys, try MirrorRegistry(configuration))
     }
 
     /// What the operator should know though nothing is wrong.
@@ -88,33 +91,8 @@ package final class Relay: Sendable {
     /// Of the first listener.
     package var address: String { listeners.first?.address.description ?? "" }
 
-    private static func listen(
-        _ listening: RelayConfiguration.Listening
-    ) throws -> Listener {
-        guard case .address(let text) = listening else {
-            throw StartError.configuration(
-                place: nil, message: "'listen = systemd' is not available (write ADDR:PORT)")
-        }
-        do {
-            return try Listener(try address(of: text))
-        } catch {
-            throw ListenError(address: text.description, reason: error.description)
-        }
-    }
-
-    private static func address(of text: SocketAddressText) throws(StreamError) -> SocketAddress {
-        switch text {
-        case .tcp(let address):
-            let found = try SocketAddress.resolve(
-                host: address.host, port: UInt16(clamping: address.port), numericOnly: true)
-            guard let first = found.first else { throw .refused }
-            return first
-        case .unix(let path): return try .unix(path: path)
-        }
-    }
-
     /// Reads everything that a start would, and stops there.
-    package static func check(_ configuration: RelayConfiguration) throws {
+    package static func check(_ configuration: RelayConfiguration) throws(StartError) {
         _ = try read(configuration)
     }
 

@@ -20,6 +20,8 @@ package enum RelayCommandLine: Sendable {
     /// A relay for trying out, without a file.
     package struct Quickstart: Sendable, Equatable {
         package let listening: SocketAddressText
+        /// Where `listening` stands.
+        package let written: SettingValue
         package let stateDirectory: String
         package let logLevel: Journal.Level
 
@@ -31,6 +33,7 @@ package enum RelayCommandLine: Sendable {
                     chainFile: file("certificate.pem"), privateKeyFile: file("private-key.pem")),
                 keysFile: file("keys"))
             configuration.logLevel = logLevel
+            configuration.written.append("listen", written)
             return configuration
         }
 
@@ -91,7 +94,7 @@ package enum RelayCommandLine: Sendable {
         var state = try values.path("state") ?? "magicmirror-quickstart"
         while state.count > 1 && state.hasSuffix("/") { state.removeLast() }
         return Quickstart(
-            listening: try RelayConfiguration.socketAddress(address), stateDirectory: state,
+            listening: try address.listeningAddress(), written: address, stateDirectory: state,
             logLevel: try Journal.Level.setting(values))
     }
 }

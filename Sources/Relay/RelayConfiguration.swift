@@ -58,6 +58,8 @@ package struct RelayConfiguration: Sendable {
     package var logLevel = Journal.Level.info
     /// What the operator should know though nothing is wrong, one line each.
     package var warnings: [String] = []
+    /// As it was written, to say where something stands that only shows when it is used.
+    package var written = SettingValues()
 
     /// One listener, everything else as it is by default.
     package init(listening: [Listening], certificate: Certificate?, keysFile: String) {
@@ -89,8 +91,15 @@ package struct RelayConfiguration: Sendable {
     /// The configuration in a file.
     init(_ file: ConfigurationFile, logLevel: Journal.Level) throws(StartError) {
         let values = file.values
+        written = values
         listening = []
-        for value in values.all("listen") { listening.append(try Self.listening(value)) }
+        for value in values.all("listen") {
+            let new = try Self.listening(value)
+            if new == .systemd && listening.contains(.systemd) {
+                throw value.error("'systemd' stands twice (it takes all sockets at once)")
+            }
+            listening.append(new)
+        }
         guard !listening.isEmpty else {
             throw .configuration(
                 place: file.path, message: "key 'listen' is missing (such as: listen = [::]:443)")
@@ -103,7 +112,9 @@ package struct RelayConfiguration: Sendable {
             trustedProxies.append(range)
         }
         domain = try values.first("domain").map(Self.hostName)
-        adminListening = try values.first("admin-listen").map(Self.adminListening)
+        adminListening = try values.first("admin-listen").map { value throws(StartError) in
+            try value.localListeningAddress(port: 9480)
+        }
         controlSocket = try values.path("control-socket")
         keysFile = try values.path("keys") ?? keysFile
         agentPath = try values.first("agent-path").map(Self.agentPath) ?? agentPath
@@ -114,7 +125,7 @@ package struct RelayConfiguration: Sendable {
 
     private static func listening(_ value: SettingValue) throws(StartError) -> Listening {
         if value.text == "systemd" { return .systemd }
-        return .address(try socketAddress(value))
+        return .address(try value.listeningAddress())
     }
 
     private static func certificate(
@@ -141,34 +152,6 @@ package struct RelayConfiguration: Sendable {
         case (nil, _):
             throw values.first("private-key")!.error("its 'certificate' is missing")
         }
-    }
-
-    /// What is served to everybody who can connect must be open to this machine only.
-    private static func adminListening(_ value: SettingValue) throws(StartError)
-        -> SocketAddressText
-    {
-        let address = try socketAddress(value)
-        if case .tcp(let tcp) = address, !AddressRange.isLoopback(tcp.host) {
-            throw value.error(
-                "'\(value.text)' is not on this machine alone (such as 127.0.0.1:9480, [::1]:9480,"
-                    + " unix:/PATH)")
-        }
-        return address
-    }
-
-    static func socketAddress(_ value: SettingValue) throws(StartError) -> SocketAddressText {
-        let address: SocketAddressText
-        do throws(TextError) {
-            address = try SocketAddressText.parse(value.text)
-        } catch {
-            throw value.error(error.message)
-        }
-        // The system's resolver is not asked: a listener is where its line says.
-        if case .tcp(let tcp) = address, AddressRange(tcp.host) == nil {
-            throw value.error(
-                "'\(tcp.host)' is not an address in figures (0.0.0.0 or [::] for all)")
-        }
-        return address
     }
 
     private static func agentPath(_ value: SettingValue) throws(StartError) -> String {

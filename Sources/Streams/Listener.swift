@@ -4,6 +4,14 @@ import CLinux
 import Glibc
 import Threads
 
+/// An address that cannot be listened on.
+package struct ListenError: Error, Equatable {
+    /// What the system said.
+    package let number: Int32
+
+    package init(number: Int32) { self.number = number }
+}
+
 /// A socket that takes connections. Thread-safe: the descriptor is set once and the kernel
 /// serialises accept4(2).
 package final class Listener: Sendable {
@@ -12,11 +20,11 @@ package final class Listener: Sendable {
     package let address: SocketAddress
 
     /// Binds and listens.
-    package init(_ address: SocketAddress) throws(StreamError) {
+    package init(_ address: SocketAddress) throws(ListenError) {
         let descriptor = socket(
             address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
                 | Int32(SOCK_NONBLOCK.rawValue), 0)
-        if descriptor < 0 { throw StreamError(errno, "socket") }
+        if descriptor < 0 { throw ListenError(number: errno) }
         var on: Int32 = 1
         let size = socklen_t(MemoryLayout<Int32>.size)
         _ = setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, size)
@@ -31,10 +39,35 @@ package final class Listener: Sendable {
         if status != 0 {
             let number = errno
             close(descriptor)
-            throw .failed(call: "bind", number)
+            throw ListenError(number: number)
         }
         self.descriptor = descriptor
         self.address = address.isUnix ? address : SocketAddress.of(descriptor, peer: false)
+    }
+
+    /// Takes over a socket that another program has bound, and that listens.
+    ///
+    /// - Returns: nil where the descriptor is no such socket; it then stays as it is.
+    package init?(inherited descriptor: Int32) {
+        let address = SocketAddress.of(descriptor, peer: false)
+        guard Listener.option(SO_TYPE, of: descriptor) == Int32(SOCK_STREAM.rawValue),
+            Listener.option(SO_ACCEPTCONN, of: descriptor) == 1,
+            [AF_INET, AF_INET6, AF_UNIX].contains(address.family)
+        else { return nil }
+        // Two threads of ours may see the same connection coming; the slower one must not block.
+        let flags = fcntl(descriptor, F_GETFL)
+        guard flags >= 0, fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) == 0,
+            fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0
+        else { return nil }
+        self.descriptor = descriptor
+        self.address = address
+    }
+
+    private static func option(_ name: Int32, of descriptor: Int32) -> Int32? {
+        var value: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        let status = getsockopt(descriptor, SOL_SOCKET, name, &value, &length)
+        return status == 0 ? value : nil
     }
 
     deinit { close(descriptor) }

@@ -80,6 +80,14 @@ package struct SocketAddress: Sendable {
         return name.hasPrefix("::ffff:") && name.contains(".") ? String(name.dropFirst(7)) : name
     }
 
+    /// Of a unix socket; empty where it has none, as most peers.
+    private var path: String {
+        let offset = MemoryLayout<sockaddr_un>.offset(of: \.sun_path)!
+        return withUnsafeBytes(of: storage) { bytes in
+            String(decoding: bytes[offset...].prefix { $0 != 0 }, as: UTF8.self)
+        }
+    }
+
     package var port: UInt16 { isUnix ? 0 : UInt16(numeric().port) ?? 0 }
 
     private func numeric() -> (host: String, port: String) {
@@ -98,9 +106,9 @@ package struct SocketAddress: Sendable {
         String(decoding: characters.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// `HOST:PORT`, an IPv6 host in brackets.
+    /// `HOST:PORT`, an IPv6 host in brackets; `unix:PATH`, without a path `unix`.
     package var description: String {
-        if isUnix { return "unix" }
+        if isUnix { return path.isEmpty ? "unix" : "unix:" + path }
         let host = self.host
         return host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
     }

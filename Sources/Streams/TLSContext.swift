@@ -3,8 +3,13 @@
 import COpenSSL
 import Glibc
 
-/// A certificate, key or trust file that cannot be used: a message for the operator.
+/// A certificate, key or trust file that cannot be used.
 package struct TLSConfigurationError: Error {
+    /// What the file that is to blame was named for.
+    package enum Subject: Sendable { case certificate, privateKey, trust }
+
+    package let subject: Subject
+    /// For the operator: what is wrong, and what to do.
     package let message: String
 }
 
@@ -22,14 +27,24 @@ package final class TLSContext: @unchecked Sendable {
         ERR_clear_error()
         pointer = TLSContext.make(TLS_server_method())
         isServer = true
+        // A key under a password is refused: nobody is there to type it.
+        SSL_CTX_set_default_passwd_cb(pointer) { _, _, _, _ in -1 }
         if SSL_CTX_use_certificate_chain_file(pointer, certificate) != 1 {
-            throw failure("cannot use certificate '\(certificate)'")
+            throw failure(
+                .certificate, "cannot use certificate '\(certificate)'", opensslError(),
+                remedy: "it must be a chain in PEM, the relay's own certificate first")
         }
         if SSL_CTX_use_PrivateKey_file(pointer, privateKey, SSL_FILETYPE_PEM) != 1 {
-            throw failure("cannot use private key '\(privateKey)'")
+            let error = opensslError()
+            if shim_ERR_is_key_mismatch(error) != 0 { throw mismatch(certificate, privateKey) }
+            throw failure(
+                .privateKey, "cannot use private key '\(privateKey)'", error,
+                remedy: "it must be in PEM, without a password")
         }
+        // A key of another kind than the certificate's is only found here.
         if SSL_CTX_check_private_key(pointer) != 1 {
-            throw failure("private key '\(privateKey)' does not match certificate '\(certificate)'")
+            _ = opensslError()
+            throw mismatch(certificate, privateKey)
         }
         // Sessions are kept by the clients, in tickets: no memory here, and any worker can resume.
         _ = shim_SSL_CTX_set_session_cache_mode(pointer, Int(SSL_SESS_CACHE_OFF))
@@ -47,10 +62,14 @@ package final class TLSContext: @unchecked Sendable {
         SSL_CTX_set_verify(pointer, verifies ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nil)
         if let trust {
             if SSL_CTX_load_verify_file(pointer, trust) != 1 {
-                throw failure("cannot use trusted certificates '\(trust)'")
+                throw failure(
+                    .trust, "cannot use trusted certificates '\(trust)'", opensslError(),
+                    remedy: "they must be in PEM")
             }
         } else if verifies, SSL_CTX_set_default_verify_paths(pointer) != 1 {
-            throw failure("cannot use the system's trusted certificates")
+            throw failure(
+                .trust, "cannot use the system's trusted certificates", opensslError(),
+                remedy: "install ca-certificates")
         }
     }
 
@@ -82,16 +101,36 @@ package final class TLSContext: @unchecked Sendable {
     }
 }
 
-/// The oldest error in OpenSSL's queue of this thread, which it empties.
-func opensslReason() -> String {
+/// The oldest error in OpenSSL's queue of this thread, which it empties; 0: none.
+private func opensslError() -> UInt {
     let code = ERR_get_error()
     ERR_clear_error()
+    return code
+}
+
+/// The words for the oldest error in OpenSSL's queue of this thread, which it empties.
+func opensslReason() -> String { opensslReason(opensslError()) }
+
+private func opensslReason(_ code: UInt) -> String {
     if code == 0 { return "unknown error" }
     // ERR_reason_error_string knows no system errors; those have the errno in the code.
     if let reason = ERR_reason_error_string(code) { return String(cString: reason) }
     return describe(errno: Int32(truncatingIfNeeded: code & 0x7fff_ffff))
 }
 
-private func failure(_ what: String) -> TLSConfigurationError {
-    TLSConfigurationError(message: "\(what): \(opensslReason())")
+/// - Parameter remedy: for a file that can be read, but is not what it should be.
+private func failure(
+    _ subject: TLSConfigurationError.Subject, _ what: String, _ error: UInt, remedy: String
+) -> TLSConfigurationError {
+    let isOfSystem = error != 0 && ERR_reason_error_string(error) == nil
+    return TLSConfigurationError(
+        subject: subject,
+        message: "\(what): \(opensslReason(error))" + (isOfSystem ? "" : " (\(remedy))"))
+}
+
+private func mismatch(_ certificate: String, _ privateKey: String) -> TLSConfigurationError {
+    TLSConfigurationError(
+        subject: .privateKey,
+        message: "private key '\(privateKey)' does not match certificate '\(certificate)'"
+            + " (give the key that the first certificate of the chain was made for)")
 }

@@ -67,8 +67,37 @@ struct StartErrorTests {
             let file = try stage.relayConfiguration(certificate: mixed)
             for arguments in [["--config", file], ["--check", "--config", file]] {
                 try expectOneLine(
-                    stage.run(Built.relay, arguments), .code(78), [mixed.file, "match"])
+                    stage.run(Built.relay, arguments), .code(78),
+                    ["\(file):3: ", mixed.file, mixed.key, "match"])
             }
+        }
+    }
+
+    @Test func `a certificate of another kind than its key is named`() throws {
+        try stage { stage in
+            let key = stage.path("rsa.key")
+            let made = try stage.run("openssl", ["genrsa", "-out", key, "2048"])
+            #expect(made.exit == .code(0), "\(made.error)")
+            let mixed = Certificate(file: try stage.certificate("one").file, key: key)
+            let file = try stage.relayConfiguration(certificate: mixed)
+            try expectOneLine(
+                stage.run(Built.relay, ["--config", file]), .code(78), ["\(file):3: ", "match"])
+        }
+    }
+
+    @Test func `a private key under a password is named, and nobody is asked for it`() throws {
+        try stage { stage in
+            let certificate = try stage.certificate("one")
+            let locked = stage.path("locked.key")
+            let made = try stage.run(
+                "openssl",
+                ["pkey", "-in", certificate.key, "-out", locked, "-aes128", "-passout", "pass:x"])
+            #expect(made.exit == .code(0), "\(made.error)")
+            let file = try stage.relayConfiguration(
+                certificate: Certificate(file: certificate.file, key: locked))
+            try expectOneLine(
+                stage.run(Built.relay, ["--config", file]), .code(78),
+                ["\(file):3: ", locked, "without a password"])
         }
     }
 
@@ -107,7 +136,8 @@ struct StartErrorTests {
             mkdir(stage.path("keys"), 0o700)
             let file = try stage.relayConfiguration(certificate: nil)
             try expectOneLine(
-                stage.run(Built.relay, ["--config", file]), .code(78), [stage.path("keys")])
+                stage.run(Built.relay, ["--config", file]), .code(78),
+                ["\(file):3: ", stage.path("keys")])
         }
     }
 
@@ -126,7 +156,30 @@ struct StartErrorTests {
             let file = try stage.relayConfiguration(listen: [address], certificate: nil)
             try expectOneLine(
                 stage.run(Built.relay, ["--config", file]), .code(1),
-                [address, "in use"])
+                ["\(file):1: cannot bind '\(address)': Address already in use ("])
+            let other = try stage.relayConfiguration(
+                certificate: nil, "admin-listen = \(address)\n")
+            try expectOneLine(
+                stage.run(Built.relay, ["--config", other]), .code(1),
+                ["\(other):4: cannot bind '\(address)': Address already in use ("])
+            try expectOneLine(
+                stage.run(
+                    Built.relay,
+                    ["--quickstart", "--listen", address, "--state", stage.path("state")]),
+                .code(1),
+                [
+                    "magicmirrord: option '--listen': cannot bind '\(address)': Address already in use ("
+                ])
+        }
+    }
+
+    @Test func `an address that this machine does not have is named`() throws {
+        try stage { stage in
+            // RFC 5737: nobody has it.
+            let file = try stage.relayConfiguration(listen: ["192.0.2.1:0"], certificate: nil)
+            try expectOneLine(
+                stage.run(Built.relay, ["--config", file]), .code(1),
+                ["\(file):1: cannot bind '192.0.2.1:0': ", "no such address"])
         }
     }
 
@@ -155,6 +208,7 @@ struct StartErrorTests {
         (["--allow", "GET"], "GET"),
         (["--policy", "prometeus"], "prometheus"),
         (["--host-header"], "host-header"),
+        (["--metrics-listen", "0.0.0.0:9481"], "0.0.0.0:9481"),
         (["nonsense"], "nonsense"),
     ])
     func `a wrong command line of the agent is named`(options: [String], word: String) throws {
@@ -227,7 +281,17 @@ struct StartErrorTests {
                     [
                         "--remote", "wss://127.0.0.1:1/mirror", "--apikey-file", key, "--name",
                         "prom", "--local", "http://127.0.0.1:2", "--ca-file", broken,
-                    ]), .code(78), [broken])
+                    ]), .code(78), ["magicmirror: option '--ca-file': ", broken])
+            for name in ["ca-file", "local-ca-file"] {
+                let file = try stage.write(
+                    "agent.conf",
+                    "apikey-file = \(key)\nremote = wss://127.0.0.1:1/mirror\n[mirror prom]\n"
+                        + "local = https://127.0.0.1:2\n\(name) = \(broken)\n")
+                for arguments in [["--config", file], ["check", "--config", file]] {
+                    try expectOneLine(
+                        stage.run(Built.agent, arguments), .code(78), ["\(file):5: ", broken])
+                }
+            }
         }
     }
 

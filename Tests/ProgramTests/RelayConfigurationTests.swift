@@ -173,6 +173,10 @@ import Wire
             "key 'listen': '1.2.3.4:70000' is not an address (write 127.0.0.1:8443, [::]:443 or unix:/PATH)"
         ),
         (
+            "listen = systemd\nlisten = systemd", 4,
+            "key 'listen': 'systemd' stands twice (it takes all sockets at once)"
+        ),
+        (
             "certificate = /c", 3,
             "key 'certificate': it has no use beside 'plaintext = yes' (take one of them away)"
         ),
