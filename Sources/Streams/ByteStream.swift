@@ -99,8 +99,7 @@ package final class ByteStream {
         }
     }
 
-    /// Encrypts a piece of `bytes` into the output. Large pieces go out as far as the socket takes
-    /// them now; the rest waits for `send`.
+    /// Encrypts (or copies) a piece of `bytes` into the output. Nothing is sent yet.
     package func append(_ bytes: [UInt8], _ range: Range<Int>) throws(StreamError) {
         var failure: StreamError?
         bytes.withUnsafeBytes { all in

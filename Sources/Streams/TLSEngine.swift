@@ -1,7 +1,7 @@
 // TLS of one connection: OpenSSL reads the socket itself, but writes into memory.
 //
 // Called by: ByteStream, on the thread that owns the connection. Never by two threads at once.
-// Waits for: nothing. The socket is non-blocking; `output` keeps what it does not take.
+// Waits for: nothing. The socket is non-blocking; output collects in `output` for the owner to send.
 // Hard: since `output` takes everything, SSL_write never blocks and SSL_read only ever wants input:
 // no record is half written when the peer asks for new keys. OpenSSL may hold decrypted bytes, or whole records, that poll(2) cannot see.
 

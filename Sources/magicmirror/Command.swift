@@ -6,6 +6,7 @@ import Program
 @main
 struct Command {
     static func main() {
+        Allocator.tune()
         Signals.block()
         do {
             switch try AgentCommandLine.parse(CommandLine.arguments, .process) {

@@ -6,6 +6,7 @@ import Relay
 @main
 struct Command {
     static func main() {
+        Allocator.tune()
         Signals.block()
         do {
             switch try RelayCommandLine.parse(CommandLine.arguments) {
