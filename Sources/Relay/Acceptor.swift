@@ -28,15 +28,21 @@ struct Acceptor: Sendable {
     let relay: Relay
 
     /// Which requests a listener serves.
-    enum Service: Sendable { case mirrors, administration }
+    enum Service: Sendable { case mirrors, administration, control }
 
-    /// Accepts until the relay stops. Blocks that long.
+    /// Connections that an operator may have when clients have taken all of theirs.
+    static let operatorsReserve = 16
+
+    /// Accepts until the relay stops; for the operator, who may want to watch that, to the very end.
+    /// Blocks that long.
     func run() {
-        while !relay.isStopping {
+        let isForOperator = service != .mirrors
+        while isForOperator || !relay.isStopping {
             do throws(StreamError) {
                 guard
                     let socket = try listener.accept(
-                        until: .after(seconds: 1), doorbell: relay.stopBell)
+                        until: .after(seconds: 1),
+                        doorbell: isForOperator ? nil : relay.stopBell)
                 else { continue }
                 accept(socket)
             } catch {
@@ -51,7 +57,8 @@ struct Acceptor: Sendable {
 
     private func accept(_ socket: consuming Socket) {
         let connections = relay.metrics.connections
-        if connections.current >= relay.limits.maximumConnections {
+        let reserve = service == .mirrors ? 0 : Acceptor.operatorsReserve
+        if connections.current >= relay.limits.maximumConnections + reserve {
             // Dropped: an answer would cost what the limit is there to save.
             relay.metrics.droppedConnections.add()
             return
