@@ -30,7 +30,9 @@ struct OriginExchange: Sendable {
     private var isKept = false
     private var requestEnds: Bool
     private var hasAnswered = false
-    private var hasWaited = false
+    /// Something may be there to read: not before the first wait, and not after a read that took
+    /// less than it had room for.
+    private var mayRead = false
     private var deadline: Deadline
 
     private(set) var status = 0
@@ -66,11 +68,9 @@ struct OriginExchange: Sendable {
             while true {
                 if exchange.cut != nil { return .cut }
                 var moved = try sendRequest(on: connection)
-                // Right after the request there can be no answer yet.
-                if hasWaited { moved = try takeAnswer(from: connection) || moved }
+                if mayRead { moved = try takeAnswer(from: connection) || moved }
                 if answerEnds { return .complete(isKept: canKeep(connection)) }
                 if !moved { try wait(on: connection) }
-                hasWaited = true
             }
         } catch {
             if isStale(connection, error) { return .stale }
@@ -173,7 +173,7 @@ struct OriginExchange: Sendable {
         if body == nil, try !takeHead(from: connection) { return false }
         if answerEnds { return true }
         var moved = false
-        while let taken = try takeBody(from: connection) {
+        while mayRead, let taken = try takeBody(from: connection) {
             moved = true
             if answerEnds || !taken { break }
         }
@@ -272,6 +272,7 @@ struct OriginExchange: Sendable {
             throw OriginError(error)
         }
         body = reader
+        mayRead = piece.count == credit || !connection.input.isEmpty || connection.stream.hasBuffered
         exchange.returnCredit(credit - piece.count)
         bytesOut += piece.count
         switch progress {
@@ -300,7 +301,7 @@ struct OriginExchange: Sendable {
     // MARK: - Waiting and the end
 
     /// Waits until something can move, or the exchange was cut.
-    private func wait(on connection: OriginConnection) throws(OriginError) {
+    private mutating func wait(on connection: OriginConnection) throws(OriginError) {
         let isWaitingForHead = body == nil
         // Until the final head is there, and after that only while there is room for its body.
         var interest: Readiness = []
@@ -309,6 +310,7 @@ struct OriginExchange: Sendable {
         if connection.stream.unsent > 0 { interest.insert(.writable) }
         let wantsCredit = !hasCredit
         let wantsArrivals = connection.stream.unsent == 0
+        mayRead = true
         if exchange.willPoll(doorbell, wantsCredit: wantsCredit, wantsArrivals: wantsArrivals) {
             // An answer's body may pause for ever (events); its head, or a body of the request
             // that the origin does not take, may not.

@@ -33,24 +33,18 @@ struct Acceptor: Sendable {
     /// Connections that an operator may have when clients have taken all of theirs.
     static let operatorsReserve = 16
 
-    /// Accepts until the relay stops; for the operator, who may want to watch that, to the very end.
-    /// Blocks that long.
+    /// Accepts as long as the program runs. A relay that drains still answers: with 503.
     func run() {
-        let isForOperator = service != .mirrors
-        while isForOperator || !relay.isStopping {
+        while true {
             do throws(StreamError) {
-                guard
-                    let socket = try listener.accept(
-                        until: .after(seconds: 1),
-                        doorbell: isForOperator ? nil : relay.stopBell)
-                else { continue }
+                guard let socket = try listener.accept(until: .after(seconds: 60)) else { continue }
                 accept(socket)
             } catch {
                 relay.metrics.acceptFailures.add()
                 relay.journal.error("cannot accept connections, out of descriptors or memory") {
                     $0.field("REASON", error.description)
                 }
-                relay.waitForStop(until: .after(seconds: 1))
+                relay.pause(until: .after(seconds: 1))
             }
         }
     }

@@ -37,8 +37,6 @@ final class ClientConnection {
     var headHasBegun = true
     /// An exchange has just ended: the next request may be near.
     var mayLinger = false
-    /// Bytes thrown away while lingering.
-    var discarded = 0
     /// The key that this connection showed last, so that the same need not be hashed again.
     var credentials = CredentialCache()
 

@@ -223,7 +223,7 @@ struct ClientExchange {
             // A reset that came from the agent needs only our side's end.
             if exchange.cut == nil { exchange.reset(.cancelled, reason) }
             exchange.finish()
-            if !response.hasBegun {
+            if !response.hasSent {
                 asked.bodyIsUnread = upload != nil
                 return relay.answer(answer, on: connection, asked, reason: reason)
             }
@@ -240,7 +240,7 @@ struct ClientExchange {
             return .cut
         case .revoked:
             exchange.reset(.cancelled, "the client's key was revoked")
-            if !response.hasBegun {
+            if !response.hasSent {
                 asked.bodyIsUnread = upload != nil
                 return relay.answer(.noKey, on: connection, asked, reason: "key revoked")
             }

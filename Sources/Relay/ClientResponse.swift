@@ -33,17 +33,19 @@ struct ClientResponse {
     /// Small pieces collect here, so that a head and a short body share a TLS record.
     private var stage: [UInt8] = []
     private var rate: RateMeter
-    /// The final head has been sent, at least into the output.
+    /// The final head has come.
     private(set) var hasBegun = false
+    /// Some of the answer has gone out: the client can only be told by a cut that it broke.
+    private(set) var hasSent = false
     private(set) var isComplete = false
     /// The connection ends with this answer.
     private(set) var closes = false
     private(set) var status = 0
     private(set) var bytesOut = 0
 
-    /// Output beyond this goes to the client before more is taken.
-    private static let maximumUnsent = 64 * 1024
     private static let maximumStaged = 8 * 1024
+    /// What one TLS record holds (RFC 8446 §5.1).
+    private static let recordBytes = 16 * 1024
 
     init(_ rate: RateMeter) { self.rate = rate }
 
@@ -57,7 +59,6 @@ struct ClientResponse {
         case .trailers(let piece): try write(trailers: piece, stream)
         case .reset: return
         }
-        if stream.unsent >= ClientResponse.maximumUnsent { try flush(to: stream) }
     }
 
     // MARK: - The head
@@ -191,15 +192,24 @@ struct ClientResponse {
             return
         }
         try unstage(stream)
-        do {
-            try stream.append(bytes, range)
-        } catch {
-            throw .gone("the connection to the client broke")
+        hasSent = true
+        // Record by record, so that no more than one waits encrypted for a slow client.
+        var start = range.lowerBound
+        while start < range.upperBound {
+            let end = min(start + ClientResponse.recordBytes, range.upperBound)
+            do {
+                try stream.append(bytes, start..<end)
+            } catch {
+                throw .gone("the connection to the client broke")
+            }
+            if stream.unsent > 0 { try flush(to: stream) }
+            start = end
         }
     }
 
     private mutating func unstage(_ stream: ByteStream) throws(ClientFailure) {
         if stage.isEmpty { return }
+        hasSent = hasSent || hasBegun
         do {
             try stream.append(stage)
         } catch {

@@ -39,7 +39,7 @@ struct ClientWorker: Sendable {
     /// How long a worker waits for the next request of its connection. A busy client is back
     /// sooner, and saves the way through the parking lot.
     private static let lingerMilliseconds = 20
-    /// What a lingering connection may still send.
+    /// What is thrown away of a lingering connection before other connections have their turn.
     private static let maximumDiscarded = 1024 * 1024
 
     func serve(_ job: ClientJob, _ doorbell: Doorbell) {
@@ -147,18 +147,20 @@ struct ClientWorker: Sendable {
         }
     }
 
-    /// Throws away what a client sends behind the last answer, until it has closed, too.
+    /// Throws away what a client sends behind the last answer, until it has closed, too, or its
+    /// time is over.
     private func discard(_ connection: ClientConnection) -> Step {
-        while connection.discarded < ClientWorker.maximumDiscarded, !connection.deadline.hasPassed {
+        var discarded = 0
+        while discarded < ClientWorker.maximumDiscarded, !connection.deadline.hasPassed {
             switch fill(connection) {
             case .bytes(let count):
-                connection.discarded += count
+                discarded += count
                 connection.input.consume(to: connection.input.range.upperBound)
             case .nothing: return .park
             case .end: return .close
             }
         }
-        return .close
+        return connection.deadline.hasPassed ? .close : .park
     }
 
     // MARK: - A request
@@ -240,7 +242,7 @@ struct ClientWorker: Sendable {
     /// For a request that has found, or got, no place.
     private func answerAbsent(_ request: MirrorRequest, _ connection: ClientConnection) -> Step {
         let mirror = request.mirror
-        if mirror.presence.sessions > 0 {
+        if mirror.hasAgent {
             return relay.answer(
                 .mirrorIsFull, on: connection, Asked(request), reason: "no place in time")
         }

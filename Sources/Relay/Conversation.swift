@@ -54,7 +54,7 @@ struct Asked {
 
 extension Relay {
     private static let answerTimeout = Duration.seconds(5)
-    private static let lingerTimeout = Duration.seconds(2)
+    private static let lingerTimeout = Duration.seconds(10)
 
     /// Answers with an error of the table; writes its log line and counts it.
     func answer(
@@ -126,6 +126,7 @@ extension Relay {
     func linger(_ connection: ClientConnection) -> ClientWorker.Step {
         connection.stream.end()
         connection.phase = .lingering
+        connection.headHasBegun = true
         connection.deadline = .after(Relay.lingerTimeout)
         connection.input.consume(to: connection.input.range.upperBound)
         return .next

@@ -186,6 +186,9 @@ final class Mirror: Sendable {
     /// The same with all that is known of them.
     var members: [Member] { state.withLock { $0.members } }
 
+    /// Whether some agent takes requests.
+    var hasAgent: Bool { state.withLock { !$0.members.allSatisfy(\.isDraining) } }
+
     /// How many sessions, and since when the oldest stands (seconds since 1970).
     var presence: (sessions: Int, since: Int?) {
         state.withLock { ($0.members.count, $0.members.map(\.since).min()) }

@@ -31,8 +31,6 @@ package final class Relay: Sendable {
     let metrics = RelayMetrics()
     let keys: KeyStore
     let registry: MirrorRegistry
-    /// Rung for good when the acceptors are to end.
-    let stopBell: Doorbell
     private let listeners: [Listener]
     private let administration: Listener?
     private let controlListener: Listener?
@@ -61,7 +59,6 @@ package final class Relay: Sendable {
         listeners = try RelayListeners.open(configuration)
         administration = try RelayListeners.openAdministration(configuration)
         controlListener = try RelayListeners.openControl(configuration)
-        stopBell = try Doorbell()
         parkingLot = try ParkingLot()
         // A connection stands in this queue once at most, so that it is never full.
         pool = WorkerPool(capacity: limits.maximumConnections + Acceptor.operatorsReserve)
@@ -154,7 +151,6 @@ package final class Relay: Sendable {
             state.isDraining = true
         }
         state.broadcast()
-        stopBell.ring()
     }
 
     /// Lets the running exchanges finish, then stops; changes nothing where that is on its way.
@@ -164,16 +160,13 @@ package final class Relay: Sendable {
             state.isDraining = true
         }
         state.broadcast()
-        stopBell.ring()
     }
-
-    var isStopping: Bool { state.withLock { $0.isStopping } }
 
     var isDraining: Bool { state.withLock { $0.isDraining } }
 
-    /// Blocks until the relay is to stop, or `deadline` passes.
-    func waitForStop(until deadline: Deadline) {
-        _ = state.wait(until: deadline) { $0.isStopping ? true : nil }
+    /// Blocks until `deadline`, or until the relay is to stop at once.
+    func pause(until deadline: Deadline) {
+        _ = state.wait(until: deadline) { $0.isAborting ? true : nil }
     }
 
     /// Tells every agent, and waits until their exchanges, and so their sessions, have ended.
@@ -191,7 +184,7 @@ package final class Relay: Sendable {
         while metrics.exchangesInFlight.current > 0, !deadline.hasPassed,
             !state.withLock({ $0.isAborting })
         {
-            _ = state.wait(until: .after(milliseconds: 20)) { $0.isAborting ? true : nil }
+            pause(until: .after(milliseconds: 20))
         }
     }
 
@@ -206,7 +199,7 @@ package final class Relay: Sendable {
 
     private func keepHouse() {
         while true {
-            _ = state.wait(until: .after(milliseconds: 500)) { $0.isAborting ? true : nil }
+            pause(until: .after(milliseconds: 500))
             refreshKeys()
             for mirror in registry.all {
                 for job in mirror.expired() { submit(job) }

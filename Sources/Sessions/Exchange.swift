@@ -7,6 +7,7 @@
 // a socket of its own beside the exchange's doorbell. The owner waits for nothing here.
 // Hard: credit. What arrives is bounded by what this side has granted, so the owner never waits
 // for a slow worker; what is sent is bounded by what the peer has granted, so the worker does.
+// And what all exchanges of a session have granted together is bounded by its CreditBudget.
 
 import Connections
 import Synchronization
@@ -19,9 +20,10 @@ package final class Exchange: Sendable {
         var arrived = RingBuffer<Arriving>()
         /// Nothing more arrives: the peer has ended its direction, or the exchange was cut.
         var peerEnded = false
-        /// What the peer may still send, and what the worker has taken but not yet granted anew.
+        /// What the peer may still send.
         var receiveCredit: Int
-        var taken = 0
+        /// That, and what has arrived and not been taken: what this exchange may cost in memory.
+        var promised: Int
         var sendCredit: Int
         /// This side's direction has ended.
         var ended = false
@@ -35,17 +37,22 @@ package final class Exchange: Sendable {
 
     private let state: Monitor<State>
     private let queue: MessageQueue
-    private let window: Int
+    private let budget: CreditBudget
     private let identifier = Atomic<UInt32>(0)
 
     /// - Parameters:
-    ///   - window: bytes that this side lets the peer send ahead of the worker.
+    ///   - budget: of the session; it says what this side lets the peer send ahead of the worker.
     ///   - credit: bytes that the peer lets this side send ahead of its worker.
-    init(queue: MessageQueue, window: Int, credit: Int) {
+    init(queue: MessageQueue, budget: CreditBudget, credit: Int) {
         self.queue = queue
-        self.window = window
-        state = Monitor(State(receiveCredit: window, sendCredit: credit))
+        self.budget = budget
+        let window = CreditBudget.initialWindow
+        budget.promise(window)
+        state = Monitor(
+            State(receiveCredit: window, promised: window, sendCredit: credit))
     }
+
+    deinit { budget.release(state.withLock { $0.promised }) }
 
     /// The id in the session; 0 until the owner has sent the request.
     package var id: UInt32 { identifier.load(ordering: .relaxed) }
@@ -139,7 +146,7 @@ package final class Exchange: Sendable {
 
     /// The next arrival, if there is one now. Body bytes taken are granted to the peer anew.
     package func take() -> Arriving? {
-        let (arrival, grant) = state.withLock { $0.take(window: window) }
+        let (arrival, grant) = state.withLock { $0.take(budget) }
         grantCredit(grant)
         return arrival
     }
@@ -147,7 +154,7 @@ package final class Exchange: Sendable {
     /// Blocks until something arrives, or `deadline` passes.
     package func take(until deadline: Deadline) -> Arriving? {
         let found = state.wait(until: deadline) { state -> (Arriving?, Int)? in
-            let (arrival, grant) = state.take(window: self.window)
+            let (arrival, grant) = state.take(budget)
             if arrival == nil {
                 state.waiter = .condition
                 return nil
@@ -264,15 +271,19 @@ extension Exchange.State {
     fileprivate var hasArrival: Bool { !arrived.isEmpty }
 
     /// - Returns: the first arrival, and how much credit to grant the peer now.
-    fileprivate mutating func take(window: Int) -> (Arriving?, Int) {
+    fileprivate mutating func take(_ budget: CreditBudget) -> (Arriving?, Int) {
         guard let arrival = arrived.popFirst() else { return (nil, 0) }
-        if case .body(let piece, _) = arrival { taken += piece.count }
+        guard case .body(let piece, _) = arrival else { return (arrival, 0) }
+        promised -= piece.count
+        budget.release(piece.count)
         // In halves of the window, so that credit costs one small message for many large ones;
         // none once the peer has ended.
-        if peerEnded || taken * 2 < window { return (arrival, 0) }
-        let grant = taken
+        let window = budget.window
+        if peerEnded || promised > window / 2 { return (arrival, 0) }
+        let grant = window - promised
+        promised = window
         receiveCredit += grant
-        taken = 0
+        budget.promise(grant)
         return (arrival, grant)
     }
 

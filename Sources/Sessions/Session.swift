@@ -57,6 +57,7 @@ package final class Session {
     private let observer: any SessionObserver
 
     private let queue: MessageQueue
+    private let budget = CreditBudget()
     private var batch = RingBuffer<OutgoingMessage>()
     private var exchanges: [UInt32: Entry] = [:]
     private var lastID: UInt32 = 0
@@ -74,13 +75,17 @@ package final class Session {
     /// Bytes that one recv(2) takes: a few TLS records.
     private static let readAhead = 72 * 1024
 
-    /// - Parameter input: bytes that came with the upgrade's head.
+    /// - Parameters:
+    ///   - input: bytes that came with the upgrade's head.
+    ///   - settings: what this side says of itself, but for the initial credit.
     package init(
         _ stream: sending ByteStream, _ input: InputBuffer, role: Role, settings: Settings,
         limits: SessionLimits, observer: any SessionObserver
     ) throws(DoorbellError) {
         self.stream = stream
         self.role = role
+        var settings = settings
+        settings.initialCredit = CreditBudget.initialWindow
         self.settings = settings
         self.limits = limits
         self.observer = observer
@@ -251,15 +256,17 @@ package final class Session {
         defer { wakeWorkers() }
         do {
             while taken < Session.maximumReadPerTurn {
+                // First what is there already: it may have come with the upgrade's head.
+                while let event = try reader.next() { try receive(event) }
+                if taken > 0, !stream.hasBuffered { return }
                 switch try reader.fill(from: stream) {
                 case .bytes(let count): taken += count
                 case .nothing: return
                 case .end: throw SessionEnd.lost("closed without a close frame")
                 }
                 answerDeadline = .distantFuture
-                while let event = try reader.next() { try receive(event) }
-                if !stream.hasBuffered { return }
             }
+            while let event = try reader.next() { try receive(event) }
         } catch let error as WebSocketError {
             switch error {
             case .stream(let error): throw .lost(error.description)
@@ -321,7 +328,7 @@ package final class Session {
         }
         peer = settings
         observer.sessionStands(
-            SessionHandle(peer: settings, queue: queue, window: self.settings.initialCredit))
+            SessionHandle(peer: settings, queue: queue, budget: budget))
         if role == .relay { try sendSettings() }
     }
 
@@ -334,8 +341,7 @@ package final class Session {
             throw .protocolError("more than \(settings.maximumExchanges) exchanges")
         }
         lastID = id
-        let exchange = Exchange(
-            queue: queue, window: settings.initialCredit, credit: peer.initialCredit)
+        let exchange = Exchange(queue: queue, budget: budget, credit: peer.initialCredit)
         exchange.setID(id)
         exchanges[id] = Entry(exchange: exchange, peerEnded: ends)
         if ends { exchange.peerSendsNothing() }

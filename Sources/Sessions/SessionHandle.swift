@@ -48,12 +48,12 @@ package final class SessionHandle: Sendable {
     /// What the peer said of itself.
     package let peer: Settings
     let queue: MessageQueue
-    private let window: Int
+    private let budget: CreditBudget
 
-    init(peer: Settings, queue: MessageQueue, window: Int) {
+    init(peer: Settings, queue: MessageQueue, budget: CreditBudget) {
         self.peer = peer
         self.queue = queue
-        self.window = window
+        self.budget = budget
     }
 
     /// Sends a request's head; `ends` where it has no body. Does not block.
@@ -62,7 +62,7 @@ package final class SessionHandle: Sendable {
     ///
     /// - Returns: nil where the session has ended, or takes no new exchanges.
     package func open(request head: Piece, ends: Bool) -> Exchange? {
-        let exchange = Exchange(queue: queue, window: window, credit: peer.initialCredit)
+        let exchange = Exchange(queue: queue, budget: budget, credit: peer.initialCredit)
         return exchange.send(head: head, ends: ends, as: .request) ? exchange : nil
     }
 

@@ -100,17 +100,13 @@ package final class Listener: Sendable {
 
     deinit { close(descriptor) }
 
-    /// Blocks until a connection comes, `deadline` passes or `doorbell` rings.
+    /// Blocks until a connection comes, or `deadline` passes.
     ///
-    /// - Returns: the connection, or nil at the deadline, at the bell, or where the connection was
-    ///   gone again before it could be taken.
+    /// - Returns: the connection, or nil at the deadline, or where the connection was gone again
+    ///   before it could be taken.
     /// - Throws: `.exhausted` where descriptors or memory have run out.
-    package func accept(
-        until deadline: Deadline, doorbell: Doorbell? = nil
-    ) throws(StreamError) -> Socket? {
-        if poll(descriptor, for: .readable, doorbell: doorbell, until: deadline) != .readable {
-            return nil
-        }
+    package func accept(until deadline: Deadline) throws(StreamError) -> Socket? {
+        if poll(descriptor, for: .readable, until: deadline).isEmpty { return nil }
         let accepted = accept4(
             descriptor, nil, nil, Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue))
         if accepted < 0 {

@@ -54,6 +54,11 @@ extension Fields {
             guard count(.transferEncoding) == 1 else { throw .ambiguousFraming(.repeatedCoding) }
             let coding = range(.transferEncoding)
             guard bytes.span.equalsIgnoringCase(coding, "chunked".utf8.span) else {
+                // RFC 9112 §6.3: without chunked at its end nobody knows where the body ends.
+                let last = coding.clamped(to: (coding.upperBound - 7)..<coding.upperBound)
+                guard bytes.span.equalsIgnoringCase(last, "chunked".utf8.span) else {
+                    throw .ambiguousFraming(.notChunked)
+                }
                 throw .unsupportedTransferCoding
             }
             return .chunked

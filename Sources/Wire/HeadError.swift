@@ -107,6 +107,7 @@ package enum AmbiguousFraming: String, Sendable {
     case repeatedLength = "Content-Length repeated"
     case malformedLength = "malformed Content-Length"
     case repeatedCoding = "Transfer-Encoding repeated"
+    case notChunked = "Transfer-Encoding without chunked at its end"
     case codingInVersion10 = "Transfer-Encoding in HTTP/1.0"
     case bodyForbidden = "body where the status allows none"
 }

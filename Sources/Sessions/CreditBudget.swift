@@ -1,0 +1,29 @@
+// How much memory the arrivals of one session may take together.
+//
+// Called by: its exchanges, on any thread.
+// Hard: a window must be wide enough for a fast consumer far away, but many slow consumers at once
+// must not fill the memory with what they were promised. So windows are wide while the session has
+// promised little, and narrow once it has promised much; a narrow one still moves.
+
+import Synchronization
+
+/// What a session has promised to take. Thread-safe: it is one atomic.
+final class CreditBudget: Sendable {
+    /// What a new exchange may be sent before anything was taken.
+    static let initialWindow = 64 * 1024
+    private static let wideWindow = 256 * 1024
+    /// Beyond this, windows are narrow.
+    private static let maximumPromised = 4 * 1024 * 1024
+
+    private let promised = Atomic<Int>(0)
+
+    /// How far ahead of its consumer a peer may send now.
+    var window: Int {
+        promised.load(ordering: .relaxed) < CreditBudget.maximumPromised
+            ? CreditBudget.wideWindow : CreditBudget.initialWindow
+    }
+
+    func promise(_ bytes: Int) { promised.add(bytes, ordering: .relaxed) }
+
+    func release(_ bytes: Int) { promised.subtract(bytes, ordering: .relaxed) }
+}
