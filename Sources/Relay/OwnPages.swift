@@ -61,16 +61,4 @@ extension Relay {
             return answer(.noSuchPage, on: connection, asked, reason: "no such address")
         }
     }
-
-    private func status() -> String {
-        var text = "magicmirrord \(Version.number)\(isDraining ? ", draining" : "")\n"
-        text += "connections \(metrics.connections.current), parked \(parkingLot.count)\n"
-        text += "exchanges in flight \(metrics.exchangesInFlight.current)\n"
-        text += "workers \(limits.workers), idle \(idleWorkers)\n\nmirrors\n"
-        for mirror in registry.all.sorted(by: { $0.id.text < $1.id.text }) {
-            text += "  \(mirror.id.text)  sessions \(mirror.presence.sessions)"
-            text += "  in flight \(mirror.inFlight)\n"
-        }
-        return text
-    }
 }

@@ -38,7 +38,7 @@ struct Command {
         try Signals.start { signal in
             switch signal {
             case .stop: relay.stop()
-            case .reload: journal.info("keys are read anew whenever they change")
+            case .reload: relay.reload()
             }
         }
         do {
