@@ -43,9 +43,9 @@ struct ClientResponse {
     private(set) var status = 0
     private(set) var bytesOut = 0
 
-    /// Output beyond this goes to the client before more is taken.
-    private static let maximumUnsent = 64 * 1024
     private static let maximumStaged = 8 * 1024
+    /// What one TLS record holds (RFC 8446 §5.1).
+    private static let recordBytes = 16 * 1024
 
     init(_ rate: RateMeter) { self.rate = rate }
 
@@ -59,7 +59,6 @@ struct ClientResponse {
         case .trailers(let piece): try write(trailers: piece, stream)
         case .reset: return
         }
-        if stream.unsent >= ClientResponse.maximumUnsent { try flush(to: stream) }
     }
 
     // MARK: - The head
@@ -194,10 +193,17 @@ struct ClientResponse {
         }
         try unstage(stream)
         hasSent = true
-        do {
-            try stream.append(bytes, range)
-        } catch {
-            throw .gone("the connection to the client broke")
+        // Record by record, so that no more than one waits encrypted for a slow client.
+        var start = range.lowerBound
+        while start < range.upperBound {
+            let end = min(start + ClientResponse.recordBytes, range.upperBound)
+            do {
+                try stream.append(bytes, start..<end)
+            } catch {
+                throw .gone("the connection to the client broke")
+            }
+            if stream.unsent > 0 { try flush(to: stream) }
+            start = end
         }
     }
 
