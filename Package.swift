@@ -54,6 +54,8 @@ let package = Package(
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: plain),
         .testTarget(name: "ThreadsTests", dependencies: ["Threads"], swiftSettings: plain),
         .testTarget(
+            name: "StreamsTests", dependencies: ["Streams", "Threads"], swiftSettings: plain),
+        .testTarget(
             name: "SessionsTests",
             dependencies: ["Connections", "Sessions", "Streams", "Threads", "Wire"],
             swiftSettings: plain),

@@ -4,7 +4,8 @@
 // Waits for: room, in `put` only; the owner never waits here, it polls the doorbell beside its
 // socket. The bell is rung only when the owner sleeps: under load nobody pays for it.
 // Hard: the owner says "I sleep" and looks for messages under one lock, so no message can come
-// between the look and the sleep without ringing.
+// between the look and the sleep without ringing. While its socket is full it sleeps through
+// messages, which could not go out, and only an order to close wakes it.
 
 import Threads
 import Wire
@@ -14,17 +15,18 @@ final class MessageQueue: Sendable {
     fileprivate struct State: Sendable {
         var messages = RingBuffer<OutgoingMessage>()
         var bytes = 0
-        var waiting = 0
-        var ownerSleeps = false
+        var sleep = Sleep.none
         var isClosed = false
-        var order: Order?
+        /// No requests are taken any more.
+        var refusesRequests = false
+        /// The order to drain, until the owner has taken it.
+        var drains = false
+        /// The order to close.
+        var end: SessionEnd?
     }
 
-    /// What a control thread wants of the owner.
-    enum Order: Sendable {
-        case drain
-        case close(SessionEnd)
-    }
+    /// What wakes the owner.
+    fileprivate enum Sleep: Sendable { case none, untilAnything, untilClose }
 
     /// Body bytes that may wait here. Heads, credit and resets go past it: their number is bounded
     /// by the exchanges.
@@ -37,7 +39,8 @@ final class MessageQueue: Sendable {
 
     /// Queues a message without waiting for room: a head, credit, a reset.
     ///
-    /// - Returns: false where the session has ended; the message is dropped.
+    /// - Returns: false where the session has ended, or where this is a request and it takes no more;
+    ///   the message is dropped.
     @discardableResult
     func putUrgent(_ message: OutgoingMessage) -> Bool {
         let (accepted, ring) = state.withLock { $0.append(message) }
@@ -62,17 +65,23 @@ final class MessageQueue: Sendable {
         return !isClosed
     }
 
-    /// Whether a body message would find room now.
-    var hasRoom: Bool { state.withLock { $0.bytes < MessageQueue.maximumBytes || $0.isClosed } }
-
     var isClosed: Bool { state.withLock { $0.isClosed } }
 
-    /// Gives the owner an order. An order to close is not replaced by a later one.
-    func order(_ order: Order) {
+    /// Refuses requests from now on; behind those that wait the owner sends DRAIN.
+    func drain() {
         let ring = state.withLock { state in
-            if case .close = state.order { return false }
-            state.order = order
+            state.refusesRequests = true
+            state.drains = true
             return state.wakeOwner()
+        }
+        if ring { doorbell.ring() }
+    }
+
+    /// Orders the owner to close. A later order changes nothing.
+    func close(_ end: SessionEnd) {
+        let ring = state.withLock { state in
+            if state.end == nil { state.end = end }
+            return state.wakeOwner(toClose: true)
         }
         if ring { doorbell.ring() }
     }
@@ -80,30 +89,42 @@ final class MessageQueue: Sendable {
     // MARK: - The owner's side
 
     /// Exchanges everything that waits, first to last, for the owner's empty `batch`; makes room.
-    func takeAll(into batch: inout RingBuffer<OutgoingMessage>) -> Order? {
-        let (order, wasFull) = state.withLock { state in
+    ///
+    /// - Returns: whether DRAIN is to be sent behind it.
+    /// - Throws: the order to close.
+    func takeAll(into batch: inout RingBuffer<OutgoingMessage>) throws(SessionEnd) -> Bool {
+        let (end, drains, wasFull) = state.withLock { state in
             swap(&state.messages, &batch)
-            let result = (state.order, state.bytes >= MessageQueue.maximumBytes)
+            let result = (state.end, state.drains, state.bytes >= MessageQueue.maximumBytes)
             state.bytes = 0
-            state.order = nil
+            state.drains = false
             return result
         }
         if wasFull { state.broadcast() }
-        return order
+        if let end { throw end }
+        return drains
     }
+
+    /// The order to close, if there is one.
+    var orderedEnd: SessionEnd? { state.withLock { $0.end } }
+
+    /// The peer takes no more requests, or there is no id for another one.
+    func refuseRequests() { state.withLock { $0.refusesRequests = true } }
 
     /// Says that the owner is about to sleep.
     ///
+    /// - Parameter isBlocked: the socket is full; messages would not wake it, and need not.
     /// - Returns: false where something has come that it must see first.
-    func prepareToSleep() -> Bool {
+    func prepareToSleep(isBlocked: Bool) -> Bool {
         state.withLock { state in
-            if !state.messages.isEmpty || state.order != nil { return false }
-            state.ownerSleeps = true
+            if state.end != nil { return false }
+            if !isBlocked, !state.messages.isEmpty || state.drains { return false }
+            state.sleep = isBlocked ? .untilClose : .untilAnything
             return true
         }
     }
 
-    func awake() { state.withLock { $0.ownerSleeps = false } }
+    func awake() { state.withLock { $0.sleep = .none } }
 
     /// Closes where nothing waits: from then on every put is refused.
     func closeIfEmpty() -> Bool {
@@ -131,15 +152,16 @@ final class MessageQueue: Sendable {
 
 extension MessageQueue.State {
     fileprivate mutating func append(_ message: OutgoingMessage) -> (accepted: Bool, ring: Bool) {
-        if isClosed { return (false, false) }
+        if isClosed || (refusesRequests && message.type == .request) { return (false, false) }
         bytes += message.cost
         messages.append(message)
         return (true, wakeOwner())
     }
 
-    fileprivate mutating func wakeOwner() -> Bool {
-        let ring = ownerSleeps
-        ownerSleeps = false
-        return ring
+    /// - Returns: whether the bell must be rung.
+    fileprivate mutating func wakeOwner(toClose: Bool = false) -> Bool {
+        if sleep == .none || (sleep == .untilClose && !toClose) { return false }
+        sleep = .none
+        return true
     }
 }

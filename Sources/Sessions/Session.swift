@@ -16,11 +16,15 @@ package struct SessionLimits: Sendable {
     package let heartbeatInterval: Duration
     package let heartbeatTimeout: Duration
     /// For the peer's SETTINGS.
-    package let settingsTimeout = Duration.seconds(10)
+    package let settingsTimeout: Duration
 
-    package init(heartbeatInterval: Duration, heartbeatTimeout: Duration) {
+    package init(
+        heartbeatInterval: Duration, heartbeatTimeout: Duration,
+        settingsTimeout: Duration = .seconds(10)
+    ) {
         self.heartbeatInterval = heartbeatInterval
         self.heartbeatTimeout = heartbeatTimeout
+        self.settingsTimeout = settingsTimeout
     }
 }
 
@@ -60,8 +64,10 @@ package final class Session {
     private let budget = CreditBudget()
     private var batch = RingBuffer<OutgoingMessage>()
     private var exchanges: [UInt32: Entry] = [:]
-    private var lastID: UInt32 = 0
+    private var lastID: UInt32
     private var peer: Settings?
+    /// DRAIN is to be sent behind what is in `batch`; it has been sent.
+    private var mustDrain = false
     private var isDraining = false
     private var peerIsDraining = false
     private var wakes: [(Exchange, Exchange.Wake)] = []
@@ -78,11 +84,13 @@ package final class Session {
     /// - Parameters:
     ///   - input: bytes that came with the upgrade's head.
     ///   - settings: what this side says of itself, but for the initial credit.
+    ///   - lastID: the exchange before the first one; a test begins near the end of the ids.
     package init(
         _ stream: sending ByteStream, _ input: InputBuffer, role: Role, settings: Settings,
-        limits: SessionLimits, observer: any SessionObserver
+        limits: SessionLimits, observer: any SessionObserver, lastID: UInt32 = 0
     ) throws(DoorbellError) {
         self.stream = stream
+        self.lastID = lastID
         self.role = role
         var settings = settings
         settings.initialCredit = CreditBudget.initialWindow
@@ -108,7 +116,7 @@ package final class Session {
             // The relay sends its own once it has the agent's and the mirror is entered: so an
             // agent that has them knows that requests can reach it.
             if role == .agent { try sendSettings() }
-            end = try loop()
+            try loop()
         } catch {
             end = error
         }
@@ -132,19 +140,21 @@ package final class Session {
         }
     }
 
-    private func loop() throws(SessionEnd) -> SessionEnd {
+    /// - Throws: always, in the end.
+    private func loop() throws(SessionEnd) -> Never {
         let settingsDeadline = Deadline.after(limits.settingsTimeout)
         while true {
-            if let end = try write() { return end }
+            try write()
             try read()
-            if let end = try write() { return end }
-            if isDrained { return isDraining ? .stopped : .drained }
-            if peer == nil, settingsDeadline.hasPassed { return .silent }
-            if try heartbeat() { return .silent }
-            guard queue.prepareToSleep() else { continue }
+            try heartbeat()
+            try write()
+            if isDrained { throw isDraining ? .stopped : .drained }
+            if peer == nil, settingsDeadline.hasPassed { throw .silent }
+            let isBlocked = stream.unsent > 0
+            guard queue.prepareToSleep(isBlocked: isBlocked) else { continue }
             let deadline = min(nextHeartbeat, answerDeadline)
             let ready = stream.wait(
-                for: stream.unsent > 0 ? [.readable, .writable] : .readable,
+                for: isBlocked ? [.readable, .writable] : .readable,
                 doorbell: queue.doorbell,
                 until: peer == nil ? min(deadline, settingsDeadline) : deadline)
             queue.awake()
@@ -162,30 +172,21 @@ package final class Session {
 
     /// Frames, encrypts and sends what is queued, as far as the socket takes it.
     ///
-    /// - Returns: an end that was ordered.
-    private func write() throws(SessionEnd) -> SessionEnd? {
+    /// - Throws: the order to close too, whether the socket takes anything or not.
+    private func write() throws(SessionEnd) {
         do {
             while try stream.send() {
-                if batch.isEmpty {
-                    switch queue.takeAll(into: &batch) {
-                    case .drain: try startDrain()
-                    case .close(let end): return end
-                    case nil: break
-                    }
-                }
+                if batch.isEmpty, try queue.takeAll(into: &batch) { mustDrain = true }
                 while stream.unsent + writer.staged < Session.maximumUnsent,
                     var message = batch.popFirst()
                 {
                     try encode(&message)
                 }
+                // Behind the last request: none was queued after the order to drain.
+                if mustDrain, batch.isEmpty { try sendDrain() }
                 try writer.flush(to: stream)
-                if stream.unsent == 0 { return nil }
+                if stream.unsent == 0 { return }
             }
-            // Only answers to pings add to what the socket does not take.
-            if stream.unsent > 4 * Session.maximumUnsent {
-                throw SessionEnd.protocolError("more pings than answers can be sent")
-            }
-            return nil
         } catch let error as StreamError {
             throw .lost(error.description)
         } catch let end as SessionEnd {
@@ -193,16 +194,29 @@ package final class Session {
         } catch {
             throw .lost("\(error)")
         }
+        if let end = queue.orderedEnd { throw end }
+        // Only answers to pings add to what the socket does not take.
+        if stream.unsent + writer.staged > 4 * Session.maximumUnsent {
+            throw .protocolError("more pings than answers can be sent")
+        }
     }
 
     private func encode(_ message: inout OutgoingMessage) throws(SessionEnd) {
         let exchange = message.exchange
         if message.type == .request {
+            if lastID == UInt32.max {
+                // It was queued before the last id was given away.
+                return cutUnopened(
+                    message, Reset(.destinationUnavailable, reason: "the session has no more ids"))
+            }
             lastID += 1
             exchange.setID(lastID)
             exchanges[lastID] = Entry(exchange: exchange, peerEnded: false)
-            // Ids are never used twice: before they run out the session makes place for a new one.
-            if lastID == UInt32.max - 1 { try startDrain() }
+            // Ids are never used twice: when they run out the session makes place for a new one.
+            if lastID == UInt32.max {
+                queue.refuseRequests()
+                mustDrain = true
+            }
         }
         let id = exchange.id
         // An exchange that is over has nothing more to say; credit for it may still be queued.
@@ -243,7 +257,8 @@ package final class Session {
         }
     }
 
-    private func startDrain() throws(SessionEnd) {
+    private func sendDrain() throws(SessionEnd) {
+        mustDrain = false
         if isDraining { return }
         isDraining = true
         try send(.drain, Piece(capacity: 0))
@@ -310,6 +325,7 @@ package final class Session {
         case .settings: try receiveSettings(piece)
         case .drain:
             peerIsDraining = true
+            queue.refuseRequests()
             observer.peerDrains()
         case .request: try receiveRequest(header.exchange, piece, ends: ends)
         case .response, .data, .trailers, .credit, .reset:
@@ -398,22 +414,20 @@ package final class Session {
 
     // MARK: - Heartbeats and the end
 
-    /// Sends a Ping when one is due.
+    /// Stages a Ping when one is due.
     ///
     /// Whatever the peer sends is a sign of life, and moves `answerDeadline` away: its Pong may
     /// stand behind many bytes of answers on a slow line.
     ///
-    /// - Returns: whether the peer has been silent for too long.
-    private func heartbeat() throws(SessionEnd) -> Bool {
+    /// - Throws: `.silent` where the peer has sent nothing for too long.
+    private func heartbeat() throws(SessionEnd) {
         let now = Deadline.now
-        if now >= answerDeadline { return true }
+        if now >= answerDeadline { throw .silent }
         if now >= nextHeartbeat {
             nextHeartbeat = now + limits.heartbeatInterval.nanoseconds
             answerDeadline = min(answerDeadline, now + limits.heartbeatTimeout.nanoseconds)
             writer.append(.ping, [])
-            _ = try write()
         }
-        return false
     }
 
     private func close(_ end: SessionEnd) {

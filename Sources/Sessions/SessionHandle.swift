@@ -66,8 +66,8 @@ package final class SessionHandle: Sendable {
         return exchange.send(head: head, ends: ends, as: .request) ? exchange : nil
     }
 
-    /// No new exchanges; the running ones finish.
-    package func drain() { queue.order(.drain) }
+    /// No new exchanges from now on; the running ones finish.
+    package func drain() { queue.drain() }
 
-    package func close(_ end: SessionEnd) { queue.order(.close(end)) }
+    package func close(_ end: SessionEnd) { queue.close(end) }
 }

@@ -38,9 +38,11 @@ package enum Cryptography {
         let text = Array(text)
         if text.isEmpty { return [] }
         if text.count % 4 != 0 { return nil }
-        let padding = text.suffix(2).count { $0 == UInt8(ascii: "=") }
-        // EVP_DecodeBlock skips white space at both ends; we take none.
-        for byte in text where byte <= 0x20 { return nil }
+        let padding = text.suffix(2).reversed().prefix { $0 == UInt8(ascii: "=") }.count
+        // EVP_DecodeBlock skips white space at both ends, and takes padding anywhere; we don't.
+        for byte in text.dropLast(padding) where byte <= 0x20 || byte == UInt8(ascii: "=") {
+            return nil
+        }
         let capacity = text.count / 4 * 3
         var isValid = true
         let bytes = [UInt8](unsafeUninitializedCapacity: capacity) { out, count in

@@ -3,7 +3,8 @@
 // Called by: ByteStream, on the thread that owns the connection. Never by two threads at once.
 // Waits for: nothing. The socket is non-blocking; output collects in `output` for the owner to send.
 // Hard: since `output` takes everything, SSL_write never blocks and SSL_read only ever wants input:
-// no record is half written when the peer asks for new keys. OpenSSL may hold decrypted bytes, or whole records, that poll(2) cannot see.
+// no record is half written when the peer asks for new keys. OpenSSL may hold decrypted bytes, or
+// whole records, that poll(2) cannot see.
 
 import COpenSSL
 import Glibc
@@ -20,6 +21,8 @@ package enum Arrival: Equatable {
 
 final class TLSEngine {
     private let ssl: OpaquePointer
+    /// OpenSSL has said that it needs more of the socket: what it holds is only part of a record.
+    private var isStarved = false
     // The BIO that SSL writes to keeps an unowned pointer to this; it dies with `ssl`.
     let output: OutputBuffer
 
@@ -53,9 +56,12 @@ final class TLSEngine {
     func handshake() throws(StreamError) -> Bool {
         ERR_clear_error()
         let status = SSL_do_handshake(ssl)
+        isStarved = false
         if status == 1 { return true }
         switch SSL_get_error(ssl, status) {
-        case SSL_ERROR_WANT_READ: return false
+        case SSL_ERROR_WANT_READ:
+            isStarved = true
+            return false
         case SSL_ERROR_ZERO_RETURN: throw .closed
         default:
             let verification = SSL_get_verify_result(ssl)
@@ -71,9 +77,12 @@ final class TLSEngine {
         ERR_clear_error()
         var count = 0
         let status = SSL_read_ex(ssl, buffer.baseAddress, buffer.count, &count)
+        isStarved = false
         if status == 1 { return .bytes(count) }
         switch SSL_get_error(ssl, status) {
-        case SSL_ERROR_WANT_READ: return .nothing
+        case SSL_ERROR_WANT_READ:
+            isStarved = true
+            return .nothing
         case SSL_ERROR_ZERO_RETURN: return .end
         default: throw failure()
         }
@@ -91,7 +100,10 @@ final class TLSEngine {
     }
 
     /// Whether bytes have been received that poll(2) does not show.
-    var hasBuffered: Bool { SSL_has_pending(ssl) == 1 }
+    ///
+    /// SSL_has_pending(3) counts half a record too, which is nothing to read: who believed it would
+    /// look again and again until the other half comes.
+    var hasBuffered: Bool { !isStarved && SSL_has_pending(ssl) == 1 }
 
     /// Gives OpenSSL's record buffers back, some 34 KiB, where nothing is in them.
     func trim() { SSL_free_buffers(ssl) }
