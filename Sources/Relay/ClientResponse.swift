@@ -119,7 +119,9 @@ struct ClientResponse {
         try append(out, 0..<out.count, stream)
     }
 
-    private mutating func write(interim head: ResponseHead, _ stream: ByteStream) throws(ClientFailure) {
+    private mutating func write(interim head: ResponseHead, _ stream: ByteStream)
+        throws(ClientFailure)
+    {
         var out: [UInt8] = []
         HeadWriter.statusLine(head.status, reason: head.bytes[head.reason], to: &out)
         head.fields.appendEndToEnd(to: &out, dropping: [.proxyStatus])

@@ -155,7 +155,8 @@ extension Relay {
         metrics.bytesIn.add(asked.bytesIn)
         metrics.bytesOut.add(bytesOut)
         metrics.duration.observe(nanoseconds: duration)
-        let level: Journal.Level = status >= 500 || (error != nil && status < 400) ? .warning : .info
+        let level: Journal.Level =
+            status >= 500 || (error != nil && status < 400) ? .warning : .info
         journal.write(level, "exchange") { line in
             if let mirror = asked.mirror {
                 line.field("MIRROR", mirror.text)

@@ -17,7 +17,9 @@ extension Relay {
         else { return answer(.noKey, on: connection, asked, reason: "no valid key") }
         asked.key = credential.identity.id
         let mine = registry.all
-            .filter { credential.identity.covers(user: $0.id.user, name: $0.id.name) && isKnown($0) }
+            .filter {
+                credential.identity.covers(user: $0.id.user, name: $0.id.name) && isKnown($0)
+            }
             .sorted { $0.id.text < $1.id.text }
         let authority = head.authority.map { String(decoding: $0, as: UTF8.self) } ?? ""
         let scheme = connection.stream.isEncrypted ? "https" : "http"

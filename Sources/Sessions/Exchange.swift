@@ -33,7 +33,10 @@ package final class Exchange: Sendable {
         var waiter = Waiter.none
     }
 
-    fileprivate enum Waiter: Sendable { case none, condition, doorbell(Doorbell) }
+    fileprivate enum Waiter: Sendable {
+        case none, condition
+        case doorbell(Doorbell)
+    }
 
     private let state: Monitor<State>
     private let queue: MessageQueue
@@ -217,7 +220,10 @@ package final class Exchange: Sendable {
     // MARK: - Delivering (the owner)
 
     /// What the owner does after a delivery, once it has read all that was there.
-    enum Wake: Sendable { case nobody, waiting, doorbell(Doorbell) }
+    enum Wake: Sendable {
+        case nobody, waiting
+        case doorbell(Doorbell)
+    }
 
     /// Puts an arrival at the end of what waits.
     ///

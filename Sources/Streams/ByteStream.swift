@@ -75,7 +75,8 @@ package final class ByteStream {
             out.withUnsafeMutableBufferPointer { pointer, count in
                 // `addingCapacity` gives at least `room` free elements behind `count`.
                 let free = UnsafeMutableRawBufferPointer(
-                    rebasing: UnsafeMutableRawBufferPointer(pointer)[count..<min(count + room, pointer.count)])
+                    rebasing: UnsafeMutableRawBufferPointer(pointer)[
+                        count..<min(count + room, pointer.count)])
                 do throws(StreamError) {
                     let arrival = try self.read(into: free)
                     if case .bytes(let read) = arrival { count += read }

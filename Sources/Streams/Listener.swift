@@ -24,7 +24,8 @@ package final class Listener: Sendable {
     /// - Parameter mode: of a unix socket, who may connect; nil: as the umask has it.
     package init(_ address: SocketAddress, mode: UInt32? = nil) throws(ListenError) {
         let descriptor = socket(
-            address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+            address.family,
+            Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
                 | Int32(SOCK_NONBLOCK.rawValue), 0)
         if descriptor < 0 { throw ListenError(number: errno) }
         var on: Int32 = 1

@@ -27,7 +27,8 @@ final class TLSEngine {
     let output: OutputBuffer
 
     init(_ context: TLSContext, descriptor: Int32, output: OutputBuffer) {
-        guard let ssl = SSL_new(context.pointer), let read = BIO_new_socket(descriptor, BIO_NOCLOSE),
+        guard let ssl = SSL_new(context.pointer),
+            let read = BIO_new_socket(descriptor, BIO_NOCLOSE),
             let write = BIO_new(OutputBuffer.bioMethod)
         else { fatalError("out of memory for a TLS connection") }
         self.ssl = ssl

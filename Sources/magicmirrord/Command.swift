@@ -33,7 +33,9 @@ struct Command {
     ) throws -> Never {
         let journal = try Journal(level: configuration.logLevel)
         let relay = try Relay(configuration, journal)
-        for warning in relay.warnings { journal.warning("configuration") { $0.field("NOTE", warning) } }
+        for warning in relay.warnings {
+            journal.warning("configuration") { $0.field("NOTE", warning) }
+        }
         try announce(relay.address)
         try Signals.start { signal in
             switch signal {
