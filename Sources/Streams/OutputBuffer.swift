@@ -26,7 +26,7 @@ final class OutputBuffer {
     var count: Int { end - start }
 
     func append(_ bytes: UnsafeRawBufferPointer) {
-        guard let source = bytes.baseAddress else { return }
+        guard let source = bytes.baseAddress, !bytes.isEmpty else { return }
         reserve(bytes.count)
         // `reserve` made room for all of it behind `end`.
         memcpy(base! + end, source, bytes.count)
