@@ -7,6 +7,7 @@ import Program
 struct Command {
     static func main() {
         Allocator.tune()
+        Descriptors.raiseLimit()
         Signals.block()
         do {
             switch try AgentCommandLine.parse(CommandLine.arguments, .process) {
