@@ -63,6 +63,12 @@ package final class Exchange: Sendable {
     /// By the owner only.
     func setID(_ id: UInt32) { identifier.store(id, ordering: .relaxed) }
 
+    /// Heads that may wait: the final one, and more 1xx ones than any origin sends.
+    private static let maximumHeads = 64
+    /// A piece up to this size joins the one before it, up to that size.
+    fileprivate static let smallPiece = 1024
+    fileprivate static let joinedPiece = 16 * 1024
+
     // MARK: - Sending (the worker)
 
     /// Sends a head; `ends` where no body follows. Does not block.
@@ -174,18 +180,6 @@ package final class Exchange: Sendable {
     /// before may still be there to take.
     package var cut: Reset? { state.withLock { $0.cut } }
 
-    /// Blocks until there is credit to send, or something has arrived, or `deadline` passes.
-    package func waitForCredit(until deadline: Deadline) {
-        _ = state.wait(until: deadline) { state -> Bool? in
-            if state.sendCredit > 0 || state.hasArrival {
-                state.waiter = .none
-                return true
-            }
-            state.waiter = .condition
-            return nil
-        }
-    }
-
     /// Whether body bytes may be sent now.
     package var hasCredit: Bool { state.withLock { $0.sendCredit > 0 } }
 
@@ -227,7 +221,8 @@ package final class Exchange: Sendable {
 
     /// Puts an arrival at the end of what waits.
     ///
-    /// - Returns: nil where the peer has sent more body bytes than it was granted.
+    /// - Returns: nil where the peer has sent more body bytes than it was granted, or more heads than
+    ///   anybody needs.
     func deliver(_ arrival: Arriving) -> Wake? {
         state.withLock { state -> Wake? in
             switch arrival {
@@ -235,7 +230,10 @@ package final class Exchange: Sendable {
                 if piece.count > state.receiveCredit { return nil }
                 state.receiveCredit -= piece.count
                 if ends { state.peerEnded = true }
-            case .head(_, let ends): if ends { state.peerEnded = true }
+            case .head(_, let ends):
+                // Heads need no credit, so their number is bounded.
+                if state.arrived.count >= Exchange.maximumHeads { return nil }
+                if ends { state.peerEnded = true }
             case .trailers: state.peerEnded = true
             case .reset(let reset):
                 state.cut = reset
@@ -245,7 +243,7 @@ package final class Exchange: Sendable {
             }
             // After our own reset the peer's rest has no taker.
             if state.resetSent { return .nobody }
-            state.arrived.append(arrival)
+            state.append(arrival)
             return state.wake()
         }
     }
@@ -291,6 +289,22 @@ extension Exchange.State {
         receiveCredit += grant
         budget.promise(grant)
         return (arrival, grant)
+    }
+
+    /// Puts an arrival at the end. Small pieces that nobody has taken yet become one: each of them
+    /// would cost far more memory than the credit that bounds it.
+    fileprivate mutating func append(_ arrival: Arriving) {
+        guard case .body(let piece, let ends) = arrival, piece.count <= Exchange.smallPiece,
+            let last = arrived.popLast()
+        else { return arrived.append(arrival) }
+        switch consume last {
+        case .body(var joined, _) where joined.count + piece.count <= Exchange.joinedPiece:
+            joined.bytes.append(contentsOf: piece.bytes[piece.payload])
+            arrived.append(.body(joined, ends: ends))
+        case let other:
+            arrived.append(other)
+            arrived.append(arrival)
+        }
     }
 
     /// Who is to be woken. Once: the waiter says anew when it waits again.
