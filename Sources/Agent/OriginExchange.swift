@@ -109,6 +109,7 @@ struct OriginExchange: Sendable {
             guard let arrival = exchange.take() else { return moved }
             moved = true
             if case .reset = arrival { return true }
+            try checkLength(of: arrival)
             do throws(StreamError) {
                 try pass(arrival, to: connection)
             } catch {
@@ -117,6 +118,24 @@ struct OriginExchange: Sendable {
             if requestEnds { deadline = .after(limits.responseTimeout) }
         }
         return moved
+    }
+
+    /// A relay must not send another body than its head announced: whatever is beyond would be
+    /// another request to the origin, which no policy has seen.
+    private func checkLength(of arrival: Arriving) throws(OriginError) {
+        guard let length = request.length else { return }
+        let isRight: Bool
+        switch arrival {
+        case .body(let piece, let ends):
+            let count = bytesIn + piece.count
+            isRight = ends ? count == length : count <= length
+        case .trailers: isRight = bytesIn == length
+        case .head, .reset: isRight = true
+        }
+        if !isRight {
+            throw OriginError(
+                code: .httpRequestError, reason: "a body of another length than announced")
+        }
     }
 
     /// Puts a piece of the request into the connection's output.

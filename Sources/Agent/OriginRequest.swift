@@ -17,12 +17,23 @@ struct OriginRequest {
     /// (RFC 9110 §9.2.2): the method is idempotent and there is no body.
     let isRepeatable: Bool
     let methodIsHead: Bool
+    /// What Content-Length announces; 0 without a body, nil where it is sent in chunks.
+    let length: Int?
 
     /// - Parameter ends: the request has no body.
+    /// - Throws: also where the body cannot be as long as its head says: the origin would read what
+    ///   follows as another request.
     init(_ head: RequestHead, ends: Bool, mirror: Mirror) throws(HeadError) {
         self.head = head
         let framing = try head.framing()
-        isChunked = !ends && framing == .none
+        switch framing {
+        case .length(let length):
+            if ends, length > 0 { throw .ambiguousFraming(.malformedLength) }
+            self.length = length
+        case .none: length = ends ? 0 : nil
+        case .chunked, .untilClose: throw .unsupportedTransferCoding
+        }
+        isChunked = length == nil
         methodIsHead = head.methodIs("HEAD")
         isRepeatable =
             ends

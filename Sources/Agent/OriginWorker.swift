@@ -64,6 +64,12 @@ struct OriginWorker: Sendable {
         case .refused(let reason):
             throw OriginError(code: .httpRequestDenied, reason: "refused by the agent: \(reason)")
         }
+        // With a prefix, only what is below it is for this mirror.
+        if !job.mirror.prefix.isEmpty, PathDoubt.climbs(head.path) {
+            throw OriginError(
+                code: .httpRequestDenied,
+                reason: "refused by the agent: \(PathDoubt.dotSegment.rawValue)")
+        }
         let request: OriginRequest
         do {
             request = try OriginRequest(head, ends: job.ends, mirror: job.mirror)

@@ -81,6 +81,7 @@ struct ClientResponse {
         }
         if head.status == 101 { throw .brokenAnswer("an upgrade that nobody asked for") }
         if head.isInterim {
+            if ends { throw .brokenAnswer("an interim head that ends the answer") }
             // RFC 9110 §15.2: an HTTP/1.0 client knows none of them.
             if request.head.minorVersion > 0 { try write(interim: head, stream) }
             return
@@ -91,7 +92,13 @@ struct ClientResponse {
         out.reserveCapacity(head.bytes.count + 128)
         HeadWriter.statusLine(head.status, reason: head.bytes[head.reason], to: &out)
         // Proxy-Status says who made an answer: an origin must not speak for the relay.
-        head.fields.appendEndToEnd(to: &out, dropping: [.proxyStatus])
+        if let mapped = MappedFields(request, head.fields) {
+            head.fields.appendEndToEnd(
+                to: &out, dropping: MappedFields.names.union([.proxyStatus]))
+            mapped.append(head.fields, to: &out)
+        } else {
+            head.fields.appendEndToEnd(to: &out, dropping: [.proxyStatus])
+        }
         let hasNoBody =
             request.head.methodIs("HEAD") || head.status == 204 || head.status == 304
         if hasNoBody {

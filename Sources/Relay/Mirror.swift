@@ -10,6 +10,7 @@
 
 import Program
 import Sessions
+import Synchronization
 import Threads
 import Wire
 
@@ -17,6 +18,25 @@ import Wire
 struct MirrorPlace: Sendable {
     let session: SessionHandle
     fileprivate let number: Int
+}
+
+/// The places of all mirrors together: a quarter of the workers stays for everything else.
+///
+/// Thread-safe: it is one atomic.
+final class Places: Sendable {
+    private let limit: Int
+    private let taken = Atomic<Int>(0)
+
+    init(limit: Int) { self.limit = limit }
+
+    /// - Returns: false where all are taken.
+    func take() -> Bool {
+        if taken.add(1, ordering: .relaxed).newValue <= limit { return true }
+        giveBack()
+        return false
+    }
+
+    func giveBack() { taken.subtract(1, ordering: .relaxed) }
 }
 
 /// A mirror. Thread-safe: all state is in one monitor.
@@ -49,9 +69,13 @@ final class Mirror: Sendable {
     let isPublic: Bool
     private let maximumInFlight: Int
     private let maximumWaiting: Int
+    private let places: Places
     private let state = Monitor(State())
 
-    init(_ id: MirrorID, isPublic: Bool, maximumInFlight: Int, maximumWaiting: Int) {
+    init(
+        _ id: MirrorID, isPublic: Bool, maximumInFlight: Int, maximumWaiting: Int, places: Places
+    ) {
+        self.places = places
         self.id = id
         self.isPublic = isPublic
         self.maximumInFlight = maximumInFlight
@@ -66,7 +90,7 @@ final class Mirror: Sendable {
         case absent
         /// All places are taken: wait in the line.
         case busy
-        /// The line is full too.
+        /// The line is full too, or the relay is.
         case full
     }
 
@@ -74,7 +98,7 @@ final class Mirror: Sendable {
     func admit() -> Admission {
         state.withLock { state in
             if !state.waiting.isEmpty { return .busy }
-            return state.admit(maximumInFlight)
+            return state.admit(maximumInFlight, places)
         }
     }
 
@@ -87,7 +111,7 @@ final class Mirror: Sendable {
     ) -> Admission {
         state.withLock { state in
             if state.waiting.isEmpty {
-                let admission = state.admit(maximumInFlight)
+                let admission = state.admit(maximumInFlight, places)
                 if case .busy = admission {} else { return admission }
             }
             if state.waiting.count >= maximumWaiting { return .full }
@@ -100,12 +124,13 @@ final class Mirror: Sendable {
     ///
     /// - Returns: the job of the connection that gets it, for the caller to submit.
     func release(_ number: Int) -> ClientJob? {
-        state.withLock { state in
+        places.giveBack()
+        return state.withLock { state in
             state.inFlight -= 1
             if let index = state.members.firstIndex(where: { $0.number == number }) {
                 state.members[index].inFlight -= 1
             }
-            return state.next(maximumInFlight)
+            return state.next(maximumInFlight, places)
         }
     }
 
@@ -149,7 +174,7 @@ final class Mirror: Sendable {
             }
             state.members.append(Member(number: number, session: session, key: key, since: now))
             var jobs: [ClientJob] = []
-            while let job = state.next(maximumInFlight) { jobs.append(job) }
+            while let job = state.next(maximumInFlight, places) { jobs.append(job) }
             return (number, displaced, jobs)
         }
     }
@@ -196,7 +221,7 @@ final class Mirror: Sendable {
 }
 
 extension Mirror.State {
-    fileprivate mutating func admit(_ maximumInFlight: Int) -> Mirror.Admission {
+    fileprivate mutating func admit(_ maximumInFlight: Int, _ places: Places) -> Mirror.Admission {
         if members.allSatisfy(\.isDraining) { return .absent }
         if inFlight >= maximumInFlight { return .busy }
         var best: Int?
@@ -204,14 +229,15 @@ extension Mirror.State {
             if best == nil || members[index].inFlight < members[best!].inFlight { best = index }
         }
         guard let best else { return .busy }
+        if !places.take() { return .full }
         members[best].inFlight += 1
         inFlight += 1
         return .granted(MirrorPlace(session: members[best].session, number: members[best].number))
     }
 
     /// The first of the line and its place, where there is one.
-    fileprivate mutating func next(_ maximumInFlight: Int) -> ClientJob? {
-        guard !waiting.isEmpty, case .granted(let place) = admit(maximumInFlight),
+    fileprivate mutating func next(_ maximumInFlight: Int, _ places: Places) -> ClientJob? {
+        guard !waiting.isEmpty, case .granted(let place) = admit(maximumInFlight, places),
             let first = waiting.popFirst()
         else { return nil }
         return ClientJob(connection: first.connection, place: place)

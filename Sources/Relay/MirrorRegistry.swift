@@ -23,10 +23,12 @@ final class MirrorRegistry: Sendable {
     private let state = Monitor(State())
     private let configuration: [MirrorID: RelayConfiguration.Mirror]
     private let limits: RelayLimits
+    private let places: Places
     private let file: SeenMirrors
 
     init(_ configuration: RelayConfiguration) throws(StartError) {
         limits = configuration.limits
+        places = Places(limit: max(1, configuration.limits.workers * 3 / 4))
         var configured: [MirrorID: RelayConfiguration.Mirror] = [:]
         for mirror in configuration.mirrors {
             configured[MirrorID(user: mirror.user, name: mirror.name)] = mirror
@@ -59,7 +61,7 @@ final class MirrorRegistry: Sendable {
         let maximum = max(1, min(limits.maximumExchanges, limits.workers * 3 / 4))
         let mirror = Mirror(
             id, isPublic: configuration[id]?.access == .anybody, maximumInFlight: maximum,
-            maximumWaiting: 2 * limits.maximumExchanges)
+            maximumWaiting: 2 * limits.maximumExchanges, places: places)
         return state.withLock { state in
             if let known = state.mirrors[id] { return known }
             if configuration[id] == nil {

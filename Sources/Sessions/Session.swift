@@ -119,7 +119,9 @@ package final class Session {
             try heartbeat()
             try write()
             if isDrained { throw isDraining ? .stopped : .drained }
-            if peer == nil, settingsDeadline.hasPassed { throw .silent }
+            if peer == nil, settingsDeadline.hasPassed {
+                throw .protocolError("no SETTINGS in time")
+            }
             let isBlocked = stream.unsent > 0
             guard queue.prepareToSleep(isBlocked: isBlocked) else { continue }
             let deadline = min(nextHeartbeat, answerDeadline)
@@ -191,8 +193,10 @@ package final class Session {
         let id = exchange.id
         // An exchange that is over has nothing more to say; credit for it may still be queued.
         guard exchanges[id] != nil else { return }
-        let header = MessageHeader(
-            message.type, isEnd: message.endsDirection && message.type != .reset, exchange: id)
+        // TRAILERS and RESET end a direction by their type.
+        let isEnd =
+            message.endsDirection && message.type != .trailers && message.type != .reset
+        let header = MessageHeader(message.type, isEnd: isEnd, exchange: id)
         do {
             switch message.content {
             case .piece(var piece):
@@ -291,6 +295,9 @@ package final class Session {
         guard let type = MessageType(rawValue: header.type) else { return }
         if peer == nil, type != .settings { throw .protocolError("a message before SETTINGS") }
         let ends = header.isEnd
+        if ends, type != .request, type != .response, type != .data {
+            throw .protocolError("flag END on a message that has none")
+        }
         switch type {
         case .settings: try receiveSettings(piece)
         case .drain:
@@ -423,6 +430,14 @@ package final class Session {
             try? stream.send(until: .after(seconds: 2))
         }
         stream.end()
+        // What the peer has sent meanwhile must not reset the reason away (RFC 9112 §9.6).
+        let deadline = Deadline.after(seconds: 1)
+        while !deadline.hasPassed {
+            var discarded: [UInt8] = []
+            let arrival = try? stream.read(
+                appendingTo: &discarded, room: 64 * 1024, until: deadline)
+            guard case .bytes = arrival else { return }
+        }
     }
 
     private func cutUnopened(_ message: OutgoingMessage, _ reset: Reset) {

@@ -55,6 +55,16 @@ package enum PathDoubt: String, Error, Sendable {
         return decoded
     }
 
+    /// Whether some server could take the path for one that climbs: a segment `.` or `..`, however
+    /// it is encoded.
+    package static func climbs(_ path: ArraySlice<UInt8>) -> Bool {
+        guard let decoded = PercentEncoding.decode(path) else { return true }
+        return decoded.split(whereSeparator: { $0 == 0x2F || $0 == 0x5C }).contains { segment in
+            let name = segment.prefix { $0 != 0x3B }
+            return name.elementsEqual([0x2E]) || name.elementsEqual([0x2E, 0x2E])
+        }
+    }
+
     fileprivate static func find(
         in path: [UInt8], decodedFrom encoded: some Collection<UInt8>
     ) -> PathDoubt? {

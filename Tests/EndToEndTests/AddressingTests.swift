@@ -28,6 +28,46 @@ struct AddressingTests {
         }
     }
 
+    @Test(arguments: ["/a/../b", "/%2e%2e/b", "/a%2f..%2fb"])
+    func `nothing climbs out of the prefix of the origin's address`(path: String) throws {
+        try stage { stage in
+            let origin = stage.keep(try Origin.echoingTarget())
+            let mirror = try stage.mirror(local: origin.url + "/prometheus")
+            #expect(try mirror.get(path).status == 403)
+            #expect(origin.requests.isEmpty)
+        }
+    }
+
+    @Test(arguments: [
+        ("Location: /graph?a=b", "Location", "/m/alice/prom/graph?a=b"),
+        ("Location: /m/alice/prom/graph", "Location", "/m/alice/prom/graph"),
+        ("Location: /m/alice/prometheus", "Location", "/m/alice/prom/m/alice/prometheus"),
+        ("Location: relative", "Location", "relative"),
+        ("Location: //other.test/x", "Location", "//other.test/x"),
+        ("Location: https://other.test/x", "Location", "https://other.test/x"),
+        ("Set-Cookie: a=b; Path=/; HttpOnly", "Set-Cookie", "a=b; Path=/m/alice/prom/; HttpOnly"),
+        ("Set-Cookie: a=/x; path=/m/alice/prom/y", "Set-Cookie", "a=/x; Path=/m/alice/prom/y"),
+        ("Set-Cookie: path=/x", "Set-Cookie", "path=/x"),
+    ])
+    func `locations and cookie paths are mapped back under the mirror`(
+        field: String, name: String, mapped: String
+    ) throws {
+        try stage { stage in
+            let mirror = try stage.mirror(.answering { _ in Answer(302, [field], body: "") })
+            #expect(try mirror.get("/x")[name] == mapped)
+        }
+    }
+
+    @Test func `a location that names the host that was asked is mapped too`() throws {
+        try stage { stage in
+            let mirror = try stage.mirror(
+                .answering {
+                    Answer(302, ["Location: http://\($0.head["Host"] ?? "")/login"], body: "")
+                })
+            #expect(try mirror.get("/x")["Location"] == "/m/alice/prom/login")
+        }
+    }
+
     @Test func `a name of the domain is a mirror with its whole path`() throws {
         try stage { stage in
             let origin = try Origin.echoingTarget()
