@@ -68,10 +68,10 @@ struct KeepAliveTests {
     @Test func `a request that changes something is never sent twice`() throws {
         try stage { stage in
             let origin = try Origin { visit in
-                // The second request on each connection is read and never answered.
-                guard let first = try visit.readRequest() else { return }
-                try visit.connection.write(Answer(200, body: "first").bytes(to: first.method))
-                _ = try visit.readRequest()
+                // The request for /2 is read and never answered, on whichever connection it comes.
+                while let request = try visit.readRequest(), request.target != "/2" {
+                    try visit.connection.write(Answer(200, body: "1").bytes(to: request.method))
+                }
             }
             let mirror = try stage.mirror(origin)
             #expect(try mirror.ask("POST", "/1").status == 200)
