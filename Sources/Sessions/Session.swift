@@ -221,8 +221,9 @@ package final class Session {
         let id = exchange.id
         // An exchange that is over has nothing more to say; credit for it may still be queued.
         guard exchanges[id] != nil else { return }
-        let header = MessageHeader(
-            message.type, isEnd: message.endsDirection && message.type != .reset, exchange: id)
+        // Trailers and resets end by what they are.
+        let isEnd = message.endsDirection && message.type != .trailers && message.type != .reset
+        let header = MessageHeader(message.type, isEnd: isEnd, exchange: id)
         do {
             switch message.content {
             case .piece(var piece):
@@ -316,9 +317,9 @@ package final class Session {
     }
 
     private func receive(_ header: MessageHeader, _ piece: Piece) throws(SessionEnd) {
-        if header.hasUnknownFlags { throw .protocolError("unknown flags \(header.flags)") }
-        // Unknown types are from a newer version, and not for us.
+        // Unknown types are from a newer version, and not for us, whatever their flags mean.
         guard let type = MessageType(rawValue: header.type) else { return }
+        if header.hasUnknownFlags { throw .protocolError("unknown flags \(header.flags)") }
         if peer == nil, type != .settings { throw .protocolError("a message before SETTINGS") }
         let ends = header.isEnd
         switch type {
