@@ -67,7 +67,7 @@ package final class Exchange: Sendable {
     /// - Returns: false where the exchange or its session has ended.
     @discardableResult
     package func send(head: Piece, ends: Bool, as type: MessageType) -> Bool {
-        if ends, !end() { return false }
+        if !mayProceed(ends: ends) { return false }
         return queue.putUrgent(
             OutgoingMessage(
                 exchange: self, type: type, endsDirection: ends, content: .piece(head)))
@@ -90,9 +90,12 @@ package final class Exchange: Sendable {
 
     /// Sends body bytes for which credit was taken. Blocks while the session's queue is full.
     ///
-    /// - Returns: false where the session did not move until `deadline`, or has ended.
+    /// - Returns: false where the session did not move until `deadline`, or where the exchange or its
+    ///   session has ended.
     package func send(body piece: Piece, ends: Bool, until deadline: Deadline) -> Bool {
-        if ends, !end() { return false }
+        if !mayProceed(ends: ends) { return false }
+        // An empty message that ends nothing would break the protocol.
+        if piece.isEmpty, !ends { return true }
         return queue.put(
             OutgoingMessage(
                 exchange: self, type: .data, endsDirection: ends, content: .piece(piece)),
@@ -101,7 +104,7 @@ package final class Exchange: Sendable {
 
     /// Sends trailers, which end this side's direction. Does not block.
     package func send(trailers: Piece) {
-        if !end() { return }
+        if !mayProceed(ends: true) { return }
         queue.putUrgent(
             OutgoingMessage(
                 exchange: self, type: .trailers, endsDirection: true, content: .piece(trailers)))
@@ -133,11 +136,11 @@ package final class Exchange: Sendable {
         if isOpen { reset(.none) }
     }
 
-    /// - Returns: whether this side's direction was still open.
-    private func end() -> Bool {
+    /// - Returns: whether this side's direction was still open; `ends` closes it.
+    private func mayProceed(ends: Bool) -> Bool {
         state.withLock { state in
             if state.ended { return false }
-            state.ended = true
+            state.ended = ends
             return true
         }
     }
@@ -152,10 +155,12 @@ package final class Exchange: Sendable {
     }
 
     /// Blocks until something arrives, or `deadline` passes.
+    ///
+    /// - Returns: nil at the deadline, and at once where the exchange was cut and nothing is left.
     package func take(until deadline: Deadline) -> Arriving? {
         let found = state.wait(until: deadline) { state -> (Arriving?, Int)? in
             let (arrival, grant) = state.take(budget)
-            if arrival == nil {
+            if arrival == nil, state.cut == nil {
                 state.waiter = .condition
                 return nil
             }
@@ -171,10 +176,14 @@ package final class Exchange: Sendable {
     /// before may still be there to take.
     package var cut: Reset? { state.withLock { $0.cut } }
 
-    /// Blocks until there is credit to send, or something has arrived, or `deadline` passes.
+    /// The same, once everything that arrived before has been taken.
+    package var cutAndTaken: Reset? { state.withLock { $0.hasArrival ? nil : $0.cut } }
+
+    /// Blocks until there is credit to send, or something has arrived, or the exchange was cut, or
+    /// `deadline` passes.
     package func waitForCredit(until deadline: Deadline) {
         _ = state.wait(until: deadline) { state -> Bool? in
-            if state.sendCredit > 0 || state.hasArrival {
+            if state.sendCredit > 0 || state.hasArrival || state.cut != nil {
                 state.waiter = .none
                 return true
             }
