@@ -18,6 +18,8 @@ import Wire
 package final class Exchange: Sendable {
     fileprivate struct State: Sendable {
         var arrived = RingBuffer<Arriving>()
+        /// How many of them are heads.
+        var heads = 0
         /// Nothing more arrives: the peer has ended its direction, or the exchange was cut.
         var peerEnded = false
         /// What the peer may still send.
@@ -34,6 +36,9 @@ package final class Exchange: Sendable {
     }
 
     fileprivate enum Waiter: Sendable { case none, condition, doorbell(Doorbell) }
+
+    /// How many heads may wait: interim ones come before the final one, and no credit bounds them.
+    private static let maximumHeads = 16
 
     private let state: Monitor<State>
     private let queue: MessageQueue
@@ -119,6 +124,7 @@ package final class Exchange: Sendable {
             state.resetSent = true
             state.ended = true
             state.arrived.removeAll()
+            state.heads = 0
             return isFirst
         }
         if send {
@@ -230,7 +236,8 @@ package final class Exchange: Sendable {
 
     /// Puts an arrival at the end of what waits.
     ///
-    /// - Returns: nil where the peer has sent more body bytes than it was granted.
+    /// - Returns: nil where the peer has sent more body bytes than it was granted, or more heads than
+    ///   may wait.
     func deliver(_ arrival: Arriving) -> Wake? {
         state.withLock { state -> Wake? in
             switch arrival {
@@ -238,7 +245,9 @@ package final class Exchange: Sendable {
                 if piece.count > state.receiveCredit { return nil }
                 state.receiveCredit -= piece.count
                 if ends { state.peerEnded = true }
-            case .head(_, let ends): if ends { state.peerEnded = true }
+            case .head(_, let ends):
+                if state.heads == Exchange.maximumHeads { return nil }
+                if ends { state.peerEnded = true }
             case .trailers: state.peerEnded = true
             case .reset(let reset):
                 state.cut = reset
@@ -248,7 +257,7 @@ package final class Exchange: Sendable {
             }
             // After our own reset the peer's rest has no taker.
             if state.resetSent { return .nobody }
-            state.arrived.append(arrival)
+            state.put(arrival)
             return state.wake()
         }
     }
@@ -279,9 +288,40 @@ package final class Exchange: Sendable {
 extension Exchange.State {
     fileprivate var hasArrival: Bool { !arrived.isEmpty }
 
+    /// A body piece up to this size joins the one before it, up to the other size: memory for what
+    /// waits is then near to what it counts against the credit.
+    private static let joiningBytes = 1024
+    private static let joinedBytes = 16 * 1024
+
+    /// Puts an arrival at the end of what waits.
+    fileprivate mutating func put(_ arrival: Arriving) {
+        switch arrival {
+        case .head: heads += 1
+        case .body(let piece, let ends) where piece.count <= Exchange.State.joiningBytes:
+            if join(piece, ends: ends) { return }
+        case .body, .trailers, .reset: break
+        }
+        arrived.append(arrival)
+    }
+
+    private mutating func join(_ piece: Piece, ends: Bool) -> Bool {
+        guard let last = arrived.popLast() else { return false }
+        // The array must have one owner, or each piece would copy those before it.
+        switch consume last {
+        case .body(var whole, false) where whole.count + piece.count <= Exchange.State.joinedBytes:
+            whole.bytes.append(contentsOf: piece.bytes[piece.payload])
+            arrived.append(.body(whole, ends: ends))
+            return true
+        case let other:
+            arrived.append(other)
+            return false
+        }
+    }
+
     /// - Returns: the first arrival, and how much credit to grant the peer now.
     fileprivate mutating func take(_ budget: CreditBudget) -> (Arriving?, Int) {
         guard let arrival = arrived.popFirst() else { return (nil, 0) }
+        if case .head = arrival { heads -= 1 }
         guard case .body(let piece, _) = arrival else { return (arrival, 0) }
         promised -= piece.count
         budget.release(piece.count)

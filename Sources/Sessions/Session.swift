@@ -398,8 +398,13 @@ package final class Session {
             wake = entry.exchange.deliver(.body(piece, ends: ends))
         default: wake = entry.exchange.deliver(.head(piece, ends: ends))
         }
-        guard let wake else { throw .protocolError("exchange \(id) beyond its credit") }
-        wakes.append((entry.exchange, wake))
+        guard let wake else {
+            if type == .response {
+                throw .protocolError("more heads than may wait on exchange \(id)")
+            }
+            throw .protocolError("exchange \(id) beyond its credit")
+        }
+        if case .nobody = wake {} else { wakes.append((entry.exchange, wake)) }
         if endsDirection { endDirection(id, ours: false) }
     }
 

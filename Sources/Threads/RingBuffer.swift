@@ -33,6 +33,13 @@ public struct RingBuffer<Element> {
         return element
     }
 
+    @inlinable
+    public mutating func popLast() -> Element? {
+        if used == 0 { return nil }
+        used -= 1
+        return slots[(head + used) & (slots.count - 1)].take()
+    }
+
     /// Takes everything out.
     @inlinable
     public mutating func removeAll() { self = RingBuffer() }
