@@ -78,6 +78,8 @@ package final class Session {
     /// Bytes read, and bytes encrypted but unsent, in one turn of the loop.
     private static let maximumReadPerTurn = 256 * 1024
     private static let maximumUnsent = 128 * 1024
+    /// For the peer to take our Close, and to close.
+    private static let closeTimeout = Duration.seconds(2)
     /// Bytes that one recv(2) takes: a few TLS records.
     private static let readAhead = 72 * 1024
 
@@ -118,7 +120,7 @@ package final class Session {
             if role == .agent { try sendSettings() }
             try loop()
         } catch {
-            end = error
+            end = lastWord(after: error)
         }
         close(end)
         return end
@@ -305,8 +307,7 @@ package final class Session {
         switch event {
         case .ping(let payload): writer.append(.pong, payload)
         case .pong: break
-        case .close(let payload):
-            throw .closedByPeer(code: payload.code ?? 1005, reason: payload.reason)
+        case .close(let payload): throw SessionEnd(payload)
         case .message(let piece):
             guard
                 let header = MessageHeader.parse(
@@ -436,6 +437,22 @@ package final class Session {
         }
     }
 
+    /// What the peer said before the connection broke: writing fails as soon as it has gone, and
+    /// its Close may still be here to read.
+    private func lastWord(after end: SessionEnd) -> SessionEnd {
+        guard case .lost = end else { return end }
+        do {
+            while true {
+                while let event = try reader.next() {
+                    if case .close(let payload) = event { return SessionEnd(payload) }
+                }
+                guard case .bytes = try reader.fill(from: stream) else { return end }
+            }
+        } catch {
+            return end
+        }
+    }
+
     private func close(_ end: SessionEnd) {
         let reset = Reset(.connectionTerminated, reason: "the session ended")
         var unsent = queue.close()
@@ -452,10 +469,26 @@ package final class Session {
             payload.append(to: &bytes)
             writer.append(.close, bytes)
             // The peer learns the reason if it takes it soon; the session is over in any case.
+            let deadline = Deadline.after(Session.closeTimeout)
             try? writer.flush(to: stream)
-            try? stream.send(until: .after(seconds: 2))
+            try? stream.send(until: deadline)
+            stream.end()
+            if end != .silent { linger(until: deadline) }
+        } else {
+            stream.end()
         }
-        stream.end()
+    }
+
+    /// Blocks until the peer has closed too: if its last bytes met a closed socket, the system would
+    /// reset the connection, and our Close would be lost on its way.
+    private func linger(until deadline: Deadline) {
+        var bytes: [UInt8] = []
+        while !deadline.hasPassed,
+            case .bytes = try? stream.read(
+                appendingTo: &bytes, room: Piece.maximumCount, until: deadline)
+        {
+            bytes.removeAll(keepingCapacity: true)
+        }
     }
 
     private func cutUnopened(_ message: OutgoingMessage, _ reset: Reset) {
