@@ -62,7 +62,9 @@ final class Origin: Sendable {
             guard let found else { return nil }
             let connection = found.connection.take()
             // Readable at rest: closed, or bytes that nobody asked for.
-            if isRepeatable || poll(found.descriptor, for: [.readable, .hungUp], until: .now).isEmpty {
+            if isRepeatable
+                || poll(found.descriptor, for: [.readable, .hungUp], until: .now).isEmpty
+            {
                 connection.isReused = true
                 return connection
             }

@@ -9,10 +9,10 @@
 
 import Connections
 import Program
+import Sessions
 import Streams
 import Threads
 import Wire
-import Sessions
 
 /// Holds everything but the connection, which stays with the caller: so the compiler can see that
 /// it is handed to one owner at a time.
@@ -155,7 +155,8 @@ struct OriginExchange: Sendable {
             return try connection.stream.send()
         } catch {
             // An origin that refuses a body may answer and close: what it said comes first.
-            if !requestEnds, connection.stream.wait(for: .readable, until: .now).contains(.readable) {
+            if !requestEnds, connection.stream.wait(for: .readable, until: .now).contains(.readable)
+            {
                 return false
             }
             throw OriginError(asking: error)
@@ -259,7 +260,8 @@ struct OriginExchange: Sendable {
         let credit = exchange.takeCredit(upTo: wanted)
         if credit == 0 { return nil }
         let isPlain = reader.bytesLeft != nil
-        let expected = isPlain || connection.input.isEmpty
+        let expected =
+            isPlain || connection.input.isEmpty
             ? credit : min(credit, max(connection.input.count, 1024))
         var piece = Piece(capacity: expected)
         let progress: BodyReader.Progress
@@ -272,7 +274,8 @@ struct OriginExchange: Sendable {
             throw OriginError(error)
         }
         body = reader
-        mayRead = piece.count == credit || !connection.input.isEmpty || connection.stream.hasBuffered
+        mayRead =
+            piece.count == credit || !connection.input.isEmpty || connection.stream.hasBuffered
         exchange.returnCredit(credit - piece.count)
         bytesOut += piece.count
         switch progress {
@@ -325,7 +328,8 @@ struct OriginExchange: Sendable {
                 }
                 if connection.stream.unsent > 0 {
                     throw OriginError(
-                        code: .httpResponseTimeout, reason: "the origin takes no more of the request")
+                        code: .httpResponseTimeout,
+                        reason: "the origin takes no more of the request")
                 }
             }
         }

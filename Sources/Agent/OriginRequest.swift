@@ -30,7 +30,8 @@ struct OriginRequest {
                 || head.methodIs("PUT") || head.methodIs("DELETE") || head.methodIs("TRACE"))
         var bytes: [UInt8] = []
         bytes.reserveCapacity(head.bytes.count + 128)
-        let target = mirror.prefix.isEmpty || head.form == .asterisk
+        let target =
+            mirror.prefix.isEmpty || head.form == .asterisk
             ? head.bytes[head.target] : (mirror.prefix + head.bytes[head.target])[...]
         HeadWriter.requestLine(method: head.bytes[head.method], target: target, to: &bytes)
         var dropped: FieldSet = [.trailer]

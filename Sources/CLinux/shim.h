@@ -5,6 +5,7 @@
 #define CLINUX_SHIM_H
 
 #include <getopt.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>

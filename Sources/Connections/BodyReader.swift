@@ -145,7 +145,9 @@ package struct BodyReader: Sendable {
                 input.consume(to: range.lowerBound)
                 if !input.isEmpty { continue }
                 // One read a call: what has come goes on before more is asked for.
-                if hasFilled || piece.count > before { return piece.count > before ? .more : .nothing }
+                if hasFilled || piece.count > before {
+                    return piece.count > before ? .more : .nothing
+                }
                 hasFilled = true
                 let arrival: Arrival
                 do {

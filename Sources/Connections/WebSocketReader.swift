@@ -151,7 +151,9 @@ package struct WebSocketReader {
         }
     }
 
-    private func control(_ opcode: Opcode, _ bytes: [UInt8]) throws(WebSocketError) -> WebSocketEvent {
+    private func control(_ opcode: Opcode, _ bytes: [UInt8]) throws(WebSocketError)
+        -> WebSocketEvent
+    {
         switch opcode {
         case .ping: return .ping(bytes)
         case .pong: return .pong

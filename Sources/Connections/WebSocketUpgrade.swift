@@ -45,7 +45,8 @@ package enum WebSocketUpgrade {
         {
             return "the answer upgrades to something else"
         }
-        guard let accept = head.fields.value(.secWebSocketAccept), Array(accept) == acceptance(of: key)
+        guard let accept = head.fields.value(.secWebSocketAccept),
+            Array(accept) == acceptance(of: key)
         else { return "the answer is not to this request (Sec-WebSocket-Accept)" }
         if head.fields.present.contains(.secWebSocketExtensions) {
             return "the answer uses an extension that was not offered"
@@ -69,10 +70,13 @@ package enum WebSocketUpgrade {
 
     /// What is wrong with a request that asks for a WebSocket (RFC 6455 §4.2.1); nil: nothing.
     package static func problem(with head: RequestHead) -> String? {
-        if !head.methodIs("GET") || head.minorVersion == 0 { return "an upgrade needs GET and HTTP/1.1" }
+        if !head.methodIs("GET") || head.minorVersion == 0 {
+            return "an upgrade needs GET and HTTP/1.1"
+        }
         guard let version = head.fields.value(.secWebSocketVersion), Array(version) == [0x31, 0x33]
         else { return "Sec-WebSocket-Version must be 13" }
-        guard head.fields.count(.secWebSocketKey) == 1, let key = head.fields.value(.secWebSocketKey),
+        guard head.fields.count(.secWebSocketKey) == 1,
+            let key = head.fields.value(.secWebSocketKey),
             Cryptography.decodeBase64(key)?.count == 16
         else { return "Sec-WebSocket-Key must be 16 bytes in base64" }
         return nil

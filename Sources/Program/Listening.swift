@@ -38,12 +38,14 @@ extension SettingValue {
 
     /// Binds the address that this value names.
     ///
-    /// - Parameter manual: of the program, for what a user may lack.
+    /// - Parameters:
+    ///   - mode: of a unix socket; nil: as the umask has it.
+    ///   - manual: of the program, for what a user may lack.
     package func listen(
-        _ address: SocketAddressText, manual: String
+        _ address: SocketAddressText, mode: UInt32? = nil, manual: String
     ) throws(StartError) -> Listener {
         do throws(ListenError) {
-            return try Listener(try SocketAddress(address))
+            return try Listener(try SocketAddress(address), mode: mode)
         } catch {
             throw failure(bindFailure(address, error.number, manual: manual))
         }

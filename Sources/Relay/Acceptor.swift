@@ -28,7 +28,10 @@ struct Acceptor: Sendable {
     let relay: Relay
 
     /// Which requests a listener serves.
-    enum Service: Sendable { case mirrors, administration }
+    enum Service: Sendable { case mirrors, administration, control }
+
+    /// Connections that an operator may have when clients have taken all of theirs.
+    static let operatorsReserve = 16
 
     /// Accepts as long as the program runs. A relay that drains still answers: with 503.
     func run() {
@@ -48,7 +51,8 @@ struct Acceptor: Sendable {
 
     private func accept(_ socket: consuming Socket) {
         let connections = relay.metrics.connections
-        if connections.current >= relay.limits.maximumConnections {
+        let reserve = service == .mirrors ? 0 : Acceptor.operatorsReserve
+        if connections.current >= relay.limits.maximumConnections + reserve {
             // Dropped: an answer would cost what the limit is there to save.
             relay.metrics.droppedConnections.add()
             return

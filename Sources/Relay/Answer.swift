@@ -65,7 +65,8 @@ struct Answer: Sendable {
             default: 502
             }
         self.init(
-            status: status, error: code == .none || code == .cancelled ? .connectionTerminated : code,
+            status: status,
+            error: code == .none || code == .cancelled ? .connectionTerminated : code,
             detail: Answer.words(for: code), retryAfter: status == 503 ? 5 : nil)
     }
 
@@ -118,7 +119,8 @@ struct Answer: Sendable {
         if status == 401 {
             HeadWriter.field("WWW-Authenticate", text: "Bearer realm=\"magicmirror\"", to: &out)
             HeadWriter.field(
-                "WWW-Authenticate", text: "Basic realm=\"magicmirror\", charset=\"UTF-8\"", to: &out)
+                "WWW-Authenticate", text: "Basic realm=\"magicmirror\", charset=\"UTF-8\"", to: &out
+            )
         }
         if status == 405 { HeadWriter.field("Allow", text: "GET, HEAD", to: &out) }
         if closes { HeadWriter.field("Connection", text: "close", to: &out) }
@@ -171,6 +173,7 @@ func reasonPhrase(_ status: Int) -> StaticString {
     case 414: "URI Too Long"
     case 429: "Too Many Requests"
     case 431: "Request Header Fields Too Large"
+    case 500: "Internal Server Error"
     case 501: "Not Implemented"
     case 502: "Bad Gateway"
     case 503: "Service Unavailable"

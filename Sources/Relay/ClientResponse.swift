@@ -44,8 +44,8 @@ struct ClientResponse {
     private(set) var bytesOut = 0
 
     private static let maximumStaged = 8 * 1024
-    /// What one TLS record holds (RFC 8446 §5.1).
-    private static let recordBytes = 16 * 1024
+    /// Two TLS records: what may wait, encrypted, for a slow client.
+    private static let maximumUnsent = 32 * 1024
 
     init(_ rate: RateMeter) { self.rate = rate }
 
@@ -59,6 +59,7 @@ struct ClientResponse {
         case .trailers(let piece): try write(trailers: piece, stream)
         case .reset: return
         }
+        if stream.unsent >= ClientResponse.maximumUnsent { try flush(to: stream) }
     }
 
     // MARK: - The head
@@ -118,7 +119,9 @@ struct ClientResponse {
         try append(out, 0..<out.count, stream)
     }
 
-    private mutating func write(interim head: ResponseHead, _ stream: ByteStream) throws(ClientFailure) {
+    private mutating func write(interim head: ResponseHead, _ stream: ByteStream)
+        throws(ClientFailure)
+    {
         var out: [UInt8] = []
         HeadWriter.statusLine(head.status, reason: head.bytes[head.reason], to: &out)
         head.fields.appendEndToEnd(to: &out, dropping: [.proxyStatus])
@@ -193,17 +196,17 @@ struct ClientResponse {
         }
         try unstage(stream)
         hasSent = true
-        // Record by record, so that no more than one waits encrypted for a slow client.
+        // Few records at a time, so that no more than those wait encrypted for a slow client.
         var start = range.lowerBound
         while start < range.upperBound {
-            let end = min(start + ClientResponse.recordBytes, range.upperBound)
+            let end = min(start + ClientResponse.maximumUnsent, range.upperBound)
             do {
                 try stream.append(bytes, start..<end)
             } catch {
                 throw .gone("the connection to the client broke")
             }
-            if stream.unsent > 0 { try flush(to: stream) }
             start = end
+            if start < range.upperBound { try flush(to: stream) }
         }
     }
 

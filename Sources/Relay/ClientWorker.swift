@@ -171,8 +171,10 @@ struct ClientWorker: Sendable {
     ) -> Step {
         connection.scanner = HeadScanner()
         let asked = Asked(head, framing, connection)
-        if connection.service == .administration {
-            return relay.administer(asked, on: connection)
+        switch connection.service {
+        case .administration: return relay.administer(asked, on: connection)
+        case .control: return relay.control(asked, on: connection)
+        case .mirrors: break
         }
         switch Route(
             head, agentPath: relay.agentPath, domain: relay.configuration.domain,

@@ -1,4 +1,4 @@
-// The command line of magicmirrorctl(8): which verb, on which keys file.
+// The command line of magicmirrorctl(8): which verb, on which keys file or control socket.
 //
 // Called by: that program, first of all.
 
@@ -11,6 +11,8 @@ package struct ControlCommandLine: Sendable {
         case addKey(NewKeyRequest)
         case listKeys
         case revokeKey(id: String)
+        /// Ask the running relay.
+        case control(ControlRequest)
         /// Print this text and stop.
         case print(String)
     }
@@ -27,8 +29,14 @@ package struct ControlCommandLine: Sendable {
     }
 
     package let verb: Verb
+    /// Empty where the verb needs none.
     package let keysFile: String
+    /// Empty where the verb needs none.
+    package let socket: String
     package let wantsJSON: Bool
+
+    private static let keyVerbs = ["key add", "key list", "key revoke"]
+    private static let controlVerbs = ["status", "mirrors", "disconnect", "drain", "reload"]
 
     package static let table = SettingTable(
         program: "magicmirrorctl", purpose: "Controls the relay of magicmirror.",
@@ -37,6 +45,12 @@ package struct ControlCommandLine: Sendable {
             SettingTable.Verb("key add", "make a key, show its secret this once"),
             SettingTable.Verb("key list", "list the keys"),
             SettingTable.Verb("key revoke", operands: ["ID"], "take a key away"),
+            SettingTable.Verb("status", "show what the relay does"),
+            SettingTable.Verb("mirrors", "list the mirrors and their agents"),
+            SettingTable.Verb(
+                "disconnect", operands: ["USER/NAME"], "close the sessions of a mirror's agents"),
+            SettingTable.Verb("drain", "let the relay finish what runs, then stop"),
+            SettingTable.Verb("reload", "let the relay read its keys anew"),
         ],
         settings: [
             Setting("user", "USER", "whose key it is", in: .option, verbs: ["key add"]),
@@ -54,7 +68,12 @@ package struct ControlCommandLine: Sendable {
                 "secret-stdin", nil, "take the secret from standard input", in: .option,
                 verbs: ["key add"]),
             Setting("json", nil, "answer in JSON", in: .option),
-            Setting("keys", "FILE", "the keys file (as the configuration says)", in: .option),
+            Setting(
+                "keys", "FILE", "the keys file (as the configuration says)", in: .option,
+                verbs: keyVerbs),
+            Setting(
+                "socket", "PATH", "the control socket (as the configuration says)", in: .option,
+                verbs: controlVerbs),
             Setting(
                 "config", "FILE",
                 "the relay's configuration (\(RelayCommandLine.defaultConfigurationFile))",
@@ -76,14 +95,26 @@ package struct ControlCommandLine: Sendable {
         case "key add": verb = .addKey(try request(options.values))
         case "key list": verb = .listKeys
         case "key revoke": verb = .revokeKey(id: options.operands[0])
+        case "status": verb = .control(.status)
+        case "mirrors": verb = .control(.mirrors)
+        case "disconnect": verb = .control(.disconnect(try mirror(options.operands[0])))
+        case "drain": verb = .control(.drain)
+        case "reload": verb = .control(.reload)
         default: throw .commandLine("a verb is missing (see 'magicmirrorctl --help')")
         }
-        if case .print = verb {
-            return ControlCommandLine(verb: verb, keysFile: "", wantsJSON: false)
-        }
+        let name = options.verb ?? ""
         return ControlCommandLine(
-            verb: verb, keysFile: try keysFile(options.values, defaultFile),
+            verb: verb,
+            keysFile: keyVerbs.contains(name) ? try keysFile(options.values, defaultFile) : "",
+            socket: controlVerbs.contains(name) ? try socket(options.values, defaultFile) : "",
             wantsJSON: try options.values.flag("json"))
+    }
+
+    private static func mirror(_ text: String) throws(StartError) -> MirrorID {
+        guard let id = MirrorID(text: text) else {
+            throw .commandLine("'\(text)' is not USER/NAME (each \(MirrorName.rule))")
+        }
+        return id
     }
 
     private static func request(_ values: SettingValues) throws(StartError) -> NewKeyRequest {
@@ -124,6 +155,26 @@ package struct ControlCommandLine: Sendable {
         if named == nil, !File.exists(defaultFile) { return RelayConfiguration.defaultKeysFile }
         let file = try ConfigurationFile.read(named ?? defaultFile, RelayCommandLine.table)
         return try file.values.path("keys") ?? RelayConfiguration.defaultKeysFile
+    }
+
+    /// The socket that `--socket` names, or the relay's configuration.
+    private static func socket(
+        _ values: SettingValues, _ defaultFile: String
+    ) throws(StartError) -> String {
+        if let path = try values.path("socket") { return path }
+        let path = try values.path("config") ?? defaultFile
+        guard values.isSet("config") || File.exists(path) else {
+            throw .configuration(
+                place: nil, message: "there is no '\(path)' (give --socket PATH or --config FILE)")
+        }
+        let file = try ConfigurationFile.read(path, RelayCommandLine.table)
+        guard let socket = try file.values.path("control-socket") else {
+            throw .configuration(
+                place: path,
+                message: "key 'control-socket' is missing"
+                    + " (such as: control-socket = /run/magicmirrord/control)")
+        }
+        return socket
     }
 
     /// Reads a secret from standard input; a line feed at its end does not belong to it.

@@ -85,9 +85,18 @@ extension Relay {
         guard let head = asked.head, head.methodIs("GET") || head.methodIs("HEAD") else {
             return answer(.methodNotAllowed, on: connection, asked, reason: "method")
         }
+        return reply(200, body, on: connection, asked, mediaType: mediaType)
+    }
+
+    /// Answers whatever the method.
+    func reply(
+        _ status: Int, _ body: [UInt8], on connection: ClientConnection, _ asked: Asked,
+        mediaType: StaticString
+    ) -> ClientWorker.Step {
+        guard let head = asked.head else { return .close }
         let closes = asked.bodyIsUnread || head.wantsClose || isDraining
         var out: [UInt8] = []
-        HeadWriter.statusLine(200, reason: "OK", to: &out)
+        HeadWriter.statusLine(status, reason: reasonPhrase(status), to: &out)
         HeadWriter.field("Content-Type", text: mediaType, to: &out)
         HeadWriter.field("Content-Length", body.count, to: &out)
         HeadWriter.field("Cache-Control", text: "no-store", to: &out)
@@ -146,7 +155,8 @@ extension Relay {
         metrics.bytesIn.add(asked.bytesIn)
         metrics.bytesOut.add(bytesOut)
         metrics.duration.observe(nanoseconds: duration)
-        let level: Journal.Level = status >= 500 || (error != nil && status < 400) ? .warning : .info
+        let level: Journal.Level =
+            status >= 500 || (error != nil && status < 400) ? .warning : .info
         journal.write(level, "exchange") { line in
             if let mirror = asked.mirror {
                 line.field("MIRROR", mirror.text)

@@ -1,7 +1,7 @@
 // The keys that open this relay, as they stand in the keys file now.
 //
 // Called by: the workers, for each request and each agent that connects (`lookup`, `isValid`); the
-// thread that ticks twice a second (`refresh`). Only `refresh` reads the disk.
+// thread that ticks twice a second, and whoever is told to reload (`refresh`). Only `refresh` reads the disk.
 // Hard: a key must stop working within a second. Whoever keeps an identity for longer than one
 // request asks `isValid` again when `generation` has changed.
 
@@ -133,10 +133,17 @@ package final class KeyStore: Sendable {
     }
 
     /// Reads the file again where it has changed, and lets expired keys go.
-    package func refresh(now: Int = WallClock.secondsSince1970) -> Change {
+    ///
+    /// Two threads may call it at once: should the older reading win, its status is the older one
+    /// too, and the next call reads again.
+    ///
+    /// - Parameter always: read it even where it seems unchanged.
+    package func refresh(
+        always: Bool = false, now: Int = WallClock.secondsSince1970
+    ) -> Change {
         let status = try? File.status(of: path)
         let (last, nextExpiry) = state.withLock { ($0.status, $0.nextExpiry) }
-        if status == last {
+        if status == last && !always {
             return now < nextExpiry ? .unchanged : expire(now)
         }
         // Whatever follows is said once: the next call compares with what was seen now.

@@ -21,15 +21,15 @@ struct MirrorPlace: Sendable {
 
 /// A mirror. Thread-safe: all state is in one monitor.
 final class Mirror: Sendable {
-    fileprivate struct Member: Sendable {
-        let number: Int
+    struct Member: Sendable {
+        fileprivate let number: Int
         let session: SessionHandle
         let key: KeyIdentity
         let since: Int
         var inFlight = 0
         var isDraining = false
 
-        var hasRoom: Bool { !isDraining && inFlight < session.peer.maximumExchanges }
+        fileprivate var hasRoom: Bool { !isDraining && inFlight < session.peer.maximumExchanges }
     }
 
     fileprivate struct Waiting: Sendable {
@@ -182,6 +182,9 @@ final class Mirror: Sendable {
     var sessions: [(session: SessionHandle, key: KeyIdentity)] {
         state.withLock { $0.members.map { ($0.session, $0.key) } }
     }
+
+    /// The same with all that is known of them.
+    var members: [Member] { state.withLock { $0.members } }
 
     /// Whether some agent takes requests.
     var hasAgent: Bool { state.withLock { !$0.members.allSatisfy(\.isDraining) } }

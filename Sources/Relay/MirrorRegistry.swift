@@ -63,7 +63,9 @@ final class MirrorRegistry: Sendable {
         return state.withLock { state in
             if let known = state.mirrors[id] { return known }
             if configuration[id] == nil {
-                if state.perUser[id.user, default: 0] >= MirrorRegistry.maximumPerUser { return nil }
+                if state.perUser[id.user, default: 0] >= MirrorRegistry.maximumPerUser {
+                    return nil
+                }
                 state.perUser[id.user, default: 0] += 1
             }
             state.mirrors[id] = mirror

@@ -17,7 +17,9 @@ extension Relay {
         else { return answer(.noKey, on: connection, asked, reason: "no valid key") }
         asked.key = credential.identity.id
         let mine = registry.all
-            .filter { credential.identity.covers(user: $0.id.user, name: $0.id.name) && isKnown($0) }
+            .filter {
+                credential.identity.covers(user: $0.id.user, name: $0.id.name) && isKnown($0)
+            }
             .sorted { $0.id.text < $1.id.text }
         let authority = head.authority.map { String(decoding: $0, as: UTF8.self) } ?? ""
         let scheme = connection.stream.isEncrypted ? "https" : "http"
@@ -60,17 +62,5 @@ extension Relay {
         default:
             return answer(.noSuchPage, on: connection, asked, reason: "no such address")
         }
-    }
-
-    private func status() -> String {
-        var text = "magicmirrord \(Version.number)\(isDraining ? ", draining" : "")\n"
-        text += "connections \(metrics.connections.current), parked \(parkingLot.count)\n"
-        text += "exchanges in flight \(metrics.exchangesInFlight.current)\n"
-        text += "workers \(limits.workers), idle \(idleWorkers)\n\nmirrors\n"
-        for mirror in registry.all.sorted(by: { $0.id.text < $1.id.text }) {
-            text += "  \(mirror.id.text)  sessions \(mirror.presence.sessions)"
-            text += "  in flight \(mirror.inFlight)\n"
-        }
-        return text
     }
 }

@@ -33,6 +33,9 @@ package final class Relay: Sendable {
     let registry: MirrorRegistry
     private let listeners: [Listener]
     private let administration: Listener?
+    private let controlListener: Listener?
+    /// Seconds since 1970.
+    let startTime = WallClock.secondsSince1970
     private let tls: TLSContext?
     private let state = Monitor(State())
     let parkingLot: ParkingLot
@@ -55,9 +58,10 @@ package final class Relay: Sendable {
         (tls, keys, registry) = try Relay.read(configuration)
         listeners = try RelayListeners.open(configuration)
         administration = try RelayListeners.openAdministration(configuration)
+        controlListener = try RelayListeners.openControl(configuration)
         parkingLot = try ParkingLot()
         // A connection stands in this queue once at most, so that it is never full.
-        pool = WorkerPool(capacity: limits.maximumConnections + 16)
+        pool = WorkerPool(capacity: limits.maximumConnections + Acceptor.operatorsReserve)
     }
 
     private static func read(
@@ -89,7 +93,10 @@ package final class Relay: Sendable {
     package var warnings: [String] { configuration.warnings + keys.warnings }
 
     /// Of the first listener.
-    package var address: String { listeners.first?.address.description ?? "" }
+    package var address: String { addresses.first ?? "" }
+
+    /// Of the listeners for clients and agents.
+    var addresses: [String] { listeners.map(\.address.description) }
 
     /// Reads everything that a start would, and stops there.
     package static func check(_ configuration: RelayConfiguration) throws(StartError) {
@@ -99,9 +106,9 @@ package final class Relay: Sendable {
     /// Serves until it is told to stop. Blocks that long.
     package func run() throws {
         try start()
-        StandardOutput.ready(listeners.map { ("address", $0.address.description) })
+        StandardOutput.ready(addresses.map { ("address", $0) })
         journal.info("ready") { line in
-            for listener in listeners { line.field("ADDRESS", listener.address.description) }
+            for address in addresses { line.field("ADDRESS", address) }
             line.field("KEYS", keys.keyCount)
         }
         _ = state.wait(until: .distantFuture) { $0.isStopping ? true : nil }
@@ -127,6 +134,11 @@ package final class Relay: Sendable {
                 listener: administration, tls: nil, service: .administration, relay: self)
             try Thread.start(name: "accept-admin") { acceptor.run() }
         }
+        if let controlListener {
+            let acceptor = Acceptor(
+                listener: controlListener, tls: nil, service: .control, relay: self)
+            try Thread.start(name: "accept-control") { acceptor.run() }
+        }
     }
 
     // MARK: - Stopping
@@ -135,6 +147,15 @@ package final class Relay: Sendable {
     package func stop() {
         state.withLock { state in
             if state.isStopping { state.isAborting = true }
+            state.isStopping = true
+            state.isDraining = true
+        }
+        state.broadcast()
+    }
+
+    /// Lets the running exchanges finish, then stops; changes nothing where that is on its way.
+    func beginDrain() {
+        state.withLock { state in
             state.isStopping = true
             state.isDraining = true
         }
@@ -189,13 +210,35 @@ package final class Relay: Sendable {
     private func refreshKeys() {
         switch keys.refresh() {
         case .unchanged: return
-        case .failed(let error):
-            journal.error("cannot read the keys; those from before stay") {
-                $0.field("REASON", error.line(program: "magicmirrord"))
-            }
-            return
-        case .changed(let count): journal.info("keys changed") { $0.field("KEYS", count) }
+        case .failed(let error): logFailure(error)
+        case .changed(let count):
+            journal.info("keys changed") { $0.field("KEYS", count) }
+            closeRevoked()
         }
+    }
+
+    /// Reads the keys anew, whether or not their file seems to have changed. Blocks on the disk.
+    ///
+    /// - Returns: how many are valid; or why they cannot be read: then those from before stay.
+    @discardableResult
+    package func reload() -> Result<Int, StartError> {
+        if case .failed(let error) = keys.refresh(always: true) {
+            logFailure(error)
+            return .failure(error)
+        }
+        let count = keys.keyCount
+        journal.info("reloaded") { $0.field("KEYS", count) }
+        closeRevoked()
+        return .success(count)
+    }
+
+    private func logFailure(_ error: StartError) {
+        journal.error("cannot read the keys; those from before stay") {
+            $0.field("REASON", error.line(program: "magicmirrord"))
+        }
+    }
+
+    private func closeRevoked() {
         for mirror in registry.all {
             for (session, key) in mirror.sessions where !keys.isValid(key) {
                 session.close(.revoked)

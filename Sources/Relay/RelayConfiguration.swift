@@ -116,6 +116,11 @@ package struct RelayConfiguration: Sendable {
             try value.localListeningAddress(port: 9480)
         }
         controlSocket = try values.path("control-socket")
+        // unix(7): sun_path holds 108 bytes with the zero that ends it.
+        if let path = controlSocket, path.utf8.count > 107 {
+            throw values.first("control-socket")!
+                .error("'\(path)' has \(path.utf8.count) bytes (at most 107)")
+        }
         keysFile = try values.path("keys") ?? keysFile
         agentPath = try values.first("agent-path").map(Self.agentPath) ?? agentPath
         mirrors = try Self.mirrors(file.sections)

@@ -35,4 +35,14 @@ enum RelayListeners {
         else { return nil }
         return try value.listen(address, manual: manual)
     }
+
+    /// That for magicmirrorctl: its owner and its group may connect.
+    static func openControl(
+        _ configuration: RelayConfiguration
+    ) throws(StartError) -> Listener? {
+        guard let path = configuration.controlSocket,
+            let value = configuration.written.first("control-socket")
+        else { return nil }
+        return try value.listen(.unix(path: path), mode: 0o660, manual: manual)
+    }
 }

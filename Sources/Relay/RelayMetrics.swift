@@ -31,7 +31,8 @@ struct RelayMetrics: Sendable {
         droppedConnections = all.counter(
             "dropped_connections_total", "Connections beyond the limit, dropped.")
         acceptFailures = all.counter(
-            "accept_failures_total", "Times that no connection could be accepted for lack of resources.")
+            "accept_failures_total",
+            "Times that no connection could be accepted for lack of resources.")
         failedHandshakes = all.counter("failed_handshakes_total", "TLS handshakes that failed.")
         responses = all.counters(
             "responses_total", "Responses to clients, by class of status.", label: "class",

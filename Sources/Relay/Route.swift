@@ -15,6 +15,17 @@ struct MirrorID: Hashable, Sendable {
     var text: String { "\(user)/\(name)" }
 }
 
+extension MirrorID {
+    /// From `USER/NAME`.
+    init?(text: String) {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 2, let user = MirrorName(String(parts[0])),
+            let name = MirrorName(String(parts[1]))
+        else { return nil }
+        self.init(user: user, name: name)
+    }
+}
+
 enum Route {
     case healthy
     case ready

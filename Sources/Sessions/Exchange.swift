@@ -35,7 +35,10 @@ package final class Exchange: Sendable {
         var waiter = Waiter.none
     }
 
-    fileprivate enum Waiter: Sendable { case none, condition, doorbell(Doorbell) }
+    fileprivate enum Waiter: Sendable {
+        case none, condition
+        case doorbell(Doorbell)
+    }
 
     /// How many heads may wait: interim ones come before the final one, and no credit bounds them.
     private static let maximumHeads = 16
@@ -232,7 +235,10 @@ package final class Exchange: Sendable {
     // MARK: - Delivering (the owner)
 
     /// What the owner does after a delivery, once it has read all that was there.
-    enum Wake: Sendable { case nobody, waiting, doorbell(Doorbell) }
+    enum Wake: Sendable {
+        case nobody, waiting
+        case doorbell(Doorbell)
+    }
 
     /// Puts an arrival at the end of what waits.
     ///

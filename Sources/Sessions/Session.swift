@@ -382,7 +382,10 @@ package final class Session {
         switch type {
         case .credit:
             wake = entry.exchange.addCredit(
-                Int(try parsed { () throws(MessageError) in try Credit.parse(piece.bytes, piece.payload) }))
+                Int(
+                    try parsed { () throws(MessageError) in
+                        try Credit.parse(piece.bytes, piece.payload)
+                    }))
             endsDirection = false
         case .reset:
             wake = entry.exchange.deliver(

@@ -75,7 +75,8 @@ package final class ByteStream {
             out.withUnsafeMutableBufferPointer { pointer, count in
                 // `addingCapacity` gives at least `room` free elements behind `count`.
                 let free = UnsafeMutableRawBufferPointer(
-                    rebasing: UnsafeMutableRawBufferPointer(pointer)[count..<min(count + room, pointer.count)])
+                    rebasing: UnsafeMutableRawBufferPointer(pointer)[
+                        count..<min(count + room, pointer.count)])
                 do throws(StreamError) {
                     let arrival = try self.read(into: free)
                     if case .bytes(let read) = arrival { count += read }
@@ -99,8 +100,7 @@ package final class ByteStream {
         }
     }
 
-    /// Encrypts a piece of `bytes` into the output. Large pieces go out as far as the socket takes
-    /// them now; the rest waits for `send`.
+    /// Encrypts (or copies) a piece of `bytes` into the output. Nothing is sent yet.
     package func append(_ bytes: [UInt8], _ range: Range<Int>) throws(StreamError) {
         var failure: StreamError?
         bytes.withUnsafeBytes { all in

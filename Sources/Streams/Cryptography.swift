@@ -56,7 +56,9 @@ package enum Cryptography {
     /// Bytes that nobody can guess. Traps where the system has no randomness.
     package static func randomBytes(_ count: Int) -> [UInt8] {
         Array(unsafeUninitializedCapacity: count) { out, initialized in
-            guard RAND_bytes(out.baseAddress, Int32(count)) == 1 else { fatalError("RAND_bytes failed") }
+            guard RAND_bytes(out.baseAddress, Int32(count)) == 1 else {
+                fatalError("RAND_bytes failed")
+            }
             initialized = count
         }
     }

@@ -30,7 +30,8 @@ package func connect(
     to address: SocketAddress, until deadline: Deadline
 ) throws(StreamError) -> Socket {
     let descriptor = socket(
-        address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+        address.family,
+        Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
             | Int32(SOCK_NONBLOCK.rawValue), 0)
     if descriptor < 0 { throw StreamError(errno, "socket") }
     let socket = Socket(descriptor: descriptor)

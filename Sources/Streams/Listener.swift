@@ -19,10 +19,13 @@ package final class Listener: Sendable {
     /// The address it is bound to, with the port that the system chose where 0 was asked.
     package let address: SocketAddress
 
-    /// Binds and listens.
-    package init(_ address: SocketAddress) throws(ListenError) {
+    /// Binds and listens. A unix socket that is there, but on which nobody listens, is replaced.
+    ///
+    /// - Parameter mode: of a unix socket, who may connect; nil: as the umask has it.
+    package init(_ address: SocketAddress, mode: UInt32? = nil) throws(ListenError) {
         let descriptor = socket(
-            address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+            address.family,
+            Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
                 | Int32(SOCK_NONBLOCK.rawValue), 0)
         if descriptor < 0 { throw ListenError(number: errno) }
         var on: Int32 = 1
@@ -33,10 +36,15 @@ package final class Listener: Sendable {
             var only: Int32 = 0
             _ = setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &only, size)
         }
-        let status = address.withPointer { address, length in
-            bind(descriptor, address, length) == 0 ? listen(descriptor, 4096) : -1
+        // Linux makes the file with the mode of the unbound socket, as far as the umask leaves it:
+        // so it is never open to more than `mode` says.
+        var isBound = mode.map { fchmod(descriptor, $0) == 0 } ?? true
+        isBound = isBound && Listener.bind(descriptor, address)
+        if !isBound, errno == EADDRINUSE, address.isUnix, Listener.removeStale(address) {
+            isBound = Listener.bind(descriptor, address)
         }
-        if status != 0 {
+        if isBound, let mode { isBound = chmod(address.path, mode) == 0 }
+        if !isBound || listen(descriptor, 4096) != 0 {
             let number = errno
             close(descriptor)
             throw ListenError(number: number)
@@ -61,6 +69,27 @@ package final class Listener: Sendable {
         else { return nil }
         self.descriptor = descriptor
         self.address = address
+    }
+
+    private static func bind(_ descriptor: Int32, _ address: SocketAddress) -> Bool {
+        address.withPointer { Glibc.bind(descriptor, $0, $1) } == 0
+    }
+
+    /// Removes the file of a unix socket that an earlier program has left behind.
+    ///
+    /// - Returns: false where somebody listens on it, or it is no socket. `errno` is then EADDRINUSE.
+    private static func removeStale(_ address: SocketAddress) -> Bool {
+        defer { errno = EADDRINUSE }
+        var status = stat()
+        guard lstat(address.path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else {
+            return false
+        }
+        do {
+            _ = try connect(to: address, until: .now)
+            return false
+        } catch {
+            return error == .refused && unlink(address.path) == 0
+        }
     }
 
     private static func option(_ name: Int32, of descriptor: Int32) -> Int32? {

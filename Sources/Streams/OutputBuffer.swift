@@ -2,9 +2,8 @@
 //
 // Called by: ByteStream and, through OpenSSL, TLSEngine, on the thread that owns the connection.
 // Waits for: nothing.
-// Hard: copying a large piece only to send it at once costs more than the send(2) that it saves. So
-// large pieces go straight to the socket while nothing waits before them, and only what the socket
-// does not take is kept; small ones are kept, to go out together.
+// Hard: many TLS records go out in one send(2), which costs less than sending each saves in copying
+// (measured); so whoever writes much calls `send` every few records, before much has collected.
 
 import COpenSSL
 import Glibc
@@ -12,8 +11,6 @@ import Glibc
 /// A growing buffer that is filled at its end and sent from its start. Owned by one thread.
 final class OutputBuffer {
     private let descriptor: Int32
-    /// Why the socket took no more, for the next `send` to throw.
-    private var failure: StreamError?
     private var base: UnsafeMutableRawPointer?
     private var capacity = 0
     private var start = 0
@@ -22,27 +19,14 @@ final class OutputBuffer {
     /// A buffer larger than this is given back once it is empty.
     private static let keptCapacity = 4096
 
-    /// A piece of this size or more is sent without being kept.
-    private static let largePiece = 8 * 1024
-
     init(descriptor: Int32) { self.descriptor = descriptor }
 
     deinit { free(base) }
 
     var count: Int { end - start }
 
-    func append(_ piece: UnsafeRawBufferPointer) {
-        var bytes = piece
-        if count == 0, bytes.count >= OutputBuffer.largePiece {
-            do throws(StreamError) {
-                let sent = try send(bytes)
-                bytes = UnsafeRawBufferPointer(rebasing: bytes[sent...])
-            } catch {
-                failure = error
-                return
-            }
-        }
-        guard let source = bytes.baseAddress, bytes.count > 0 else { return }
+    func append(_ bytes: UnsafeRawBufferPointer) {
+        guard let source = bytes.baseAddress, !bytes.isEmpty else { return }
         reserve(bytes.count)
         // `reserve` made room for all of it behind `end`.
         memcpy(base! + end, source, bytes.count)
@@ -68,32 +52,20 @@ final class OutputBuffer {
     ///
     /// - Returns: whether everything has gone.
     func send() throws(StreamError) -> Bool {
-        if let failure { throw failure }
-        if start < end {
-            start += try send(UnsafeRawBufferPointer(start: base! + start, count: end - start))
-            if start < end { return false }
-        }
-        start = 0
-        end = 0
-        return true
-    }
-
-    /// - Returns: how many of the bytes the socket has taken.
-    private func send(_ bytes: UnsafeRawBufferPointer) throws(StreamError) -> Int {
-        var sent = 0
-        while sent < bytes.count {
-            let count = Glibc.send(
-                descriptor, bytes.baseAddress! + sent, bytes.count - sent,
-                Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
-            if count >= 0 {
-                sent += count
+        while start < end {
+            let sent = Glibc.send(
+                descriptor, base! + start, end - start, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+            if sent >= 0 {
+                start += sent
             } else if errno == EAGAIN {
-                break
+                return false
             } else if errno != EINTR {
                 throw StreamError(errno, "send")
             }
         }
-        return sent
+        start = 0
+        end = 0
+        return true
     }
 
     /// Gives memory back that a connection at rest does not need.

@@ -81,7 +81,7 @@ package struct SocketAddress: Sendable {
     }
 
     /// Of a unix socket; empty where it has none, as most peers.
-    private var path: String {
+    var path: String {
         let offset = MemoryLayout<sockaddr_un>.offset(of: \.sun_path)!
         return withUnsafeBytes(of: storage) { bytes in
             String(decoding: bytes[offset...].prefix { $0 != 0 }, as: UTF8.self)

@@ -1,7 +1,7 @@
 // TLS of one connection: OpenSSL reads the socket itself, but writes into memory.
 //
 // Called by: ByteStream, on the thread that owns the connection. Never by two threads at once.
-// Waits for: nothing. The socket is non-blocking; `output` keeps what it does not take.
+// Waits for: nothing. The socket is non-blocking; output collects in `output` for the owner to send.
 // Hard: since `output` takes everything, SSL_write never blocks and SSL_read only ever wants input:
 // no record is half written when the peer asks for new keys. OpenSSL may hold decrypted bytes, or
 // whole records, that poll(2) cannot see.
@@ -27,7 +27,8 @@ final class TLSEngine {
     let output: OutputBuffer
 
     init(_ context: TLSContext, descriptor: Int32, output: OutputBuffer) {
-        guard let ssl = SSL_new(context.pointer), let read = BIO_new_socket(descriptor, BIO_NOCLOSE),
+        guard let ssl = SSL_new(context.pointer),
+            let read = BIO_new_socket(descriptor, BIO_NOCLOSE),
             let write = BIO_new(OutputBuffer.bioMethod)
         else { fatalError("out of memory for a TLS connection") }
         self.ssl = ssl

@@ -55,7 +55,9 @@ extension Fields {
             let coding = range(.transferEncoding)
             guard bytes.span.equalsIgnoringCase(coding, "chunked".utf8.span) else {
                 // RFC 9112 §6.3: without chunked at its end nobody knows where the body ends.
-                let last = coding.clamped(to: (coding.upperBound - 7)..<coding.upperBound)
+                var codings = ListElements(of: coding)
+                var last = 0..<0
+                while let next = codings.next(in: bytes.span) { last = next }
                 guard bytes.span.equalsIgnoringCase(last, "chunked".utf8.span) else {
                     throw .ambiguousFraming(.notChunked)
                 }

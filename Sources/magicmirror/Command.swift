@@ -6,6 +6,8 @@ import Program
 @main
 struct Command {
     static func main() {
+        Allocator.tune()
+        Descriptors.raiseLimit()
         Signals.block()
         do {
             switch try AgentCommandLine.parse(CommandLine.arguments, .process) {

@@ -1,4 +1,4 @@
-// magicmirrorctl(8): the keys of a relay, from the command line.
+// magicmirrorctl(8): the keys of a relay, and a running relay, from the command line.
 //
 // One thread, no journal: answers go to standard output, everything else to standard error.
 
@@ -17,6 +17,7 @@ struct Command {
             case .addKey(let request): code = try KeyCommands(line).add(request)
             case .listKeys: code = try KeyCommands(line).list()
             case .revokeKey(let id): code = KeyCommands(line).revoke(id)
+            case .control(let request): code = ControlCommands.run(request, line)
             }
         } catch {
             StandardError.write(line: error.line(program: "magicmirrorctl"))

@@ -6,6 +6,8 @@ import Relay
 @main
 struct Command {
     static func main() {
+        Allocator.tune()
+        Descriptors.raiseLimit()
         Signals.block()
         do {
             switch try RelayCommandLine.parse(CommandLine.arguments) {
@@ -32,12 +34,14 @@ struct Command {
     ) throws -> Never {
         let journal = try Journal(level: configuration.logLevel)
         let relay = try Relay(configuration, journal)
-        for warning in relay.warnings { journal.warning("configuration") { $0.field("NOTE", warning) } }
+        for warning in relay.warnings {
+            journal.warning("configuration") { $0.field("NOTE", warning) }
+        }
         try announce(relay.address)
         try Signals.start { signal in
             switch signal {
             case .stop: relay.stop()
-            case .reload: journal.info("keys are read anew whenever they change")
+            case .reload: relay.reload()
             }
         }
         do {

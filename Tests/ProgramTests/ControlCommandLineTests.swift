@@ -66,6 +66,41 @@ private func parse(_ arguments: String..., defaultFile: String = "/nonexistent")
         ) { try parse("key", "list", "--config", "/none") }
     }
 
+    @Test func `the control socket is where the configuration says`() throws {
+        let directory = try TemporaryDirectory()
+        let conf = try directory.file("relay.conf", "listen = [::]:1\ncontrol-socket = here\n")
+        #expect(try parse("status", "--config", conf).socket == directory.path + "/here")
+        #expect(try parse("drain", defaultFile: conf).socket == directory.path + "/here")
+        #expect(try parse("reload", "--config", conf, "--socket", "s").socket == "s")
+        #expect(try parse("mirrors", "--socket", "s", "--json").wantsJSON)
+        let silent = try directory.file("silent.conf", "listen = [::]:1\n")
+        #expect(
+            throws: StartError.configuration(
+                place: silent,
+                message: "key 'control-socket' is missing"
+                    + " (such as: control-socket = /run/magicmirrord/control)")
+        ) { try parse("status", "--config", silent) }
+        #expect(
+            throws: StartError.configuration(
+                place: nil, message: "there is no '/none' (give --socket PATH or --config FILE)")
+        ) { try parse("status", defaultFile: "/none") }
+    }
+
+    @Test func `a mirror's name goes into the order as it is`() throws {
+        guard case .control(let request) = try parse("disconnect", "a.b/c_d", "--socket", "s").verb
+        else {
+            Issue.record("another verb")
+            return
+        }
+        #expect(request.method == "POST")
+        let query = Array(request.target.utf8).drop { $0 != UInt8(ascii: "?") }.dropFirst()
+        #expect(
+            PercentEncoding.queryValue("mirror", in: query).map {
+                String(decoding: $0, as: UTF8.self)
+            }
+                == "a.b/c_d")
+    }
+
     @Test(arguments: [
         ([], "a verb is missing (see 'magicmirrorctl --help')"),
         (["keys"], "unknown verb 'keys' (see 'magicmirrorctl --help')"),
@@ -95,6 +130,13 @@ private func parse(_ arguments: String..., defaultFile: String = "/nonexistent")
             "option '--expires': '0d' is too small (the least is 1s)"
         ),
         (["key", "list", "--user", "a"], "option '--user' needs the verb 'key add'"),
+        (["disconnect"], "verb 'disconnect' needs 1 operand: disconnect USER/NAME"),
+        (["disconnect", "alice"], "'alice' is not USER/NAME (each \(MirrorName.rule))"),
+        (["disconnect", "a/b/c"], "'a/b/c' is not USER/NAME (each \(MirrorName.rule))"),
+        (
+            ["status", "--keys", "k"],
+            "option '--keys' needs the verb 'key add' or 'key list' or 'key revoke'"
+        ),
         (["key", "revoke"], "verb 'key revoke' needs 1 operand: key revoke ID"),
     ])
     func `a wrong command line is named`(arguments: [String], message: String) {

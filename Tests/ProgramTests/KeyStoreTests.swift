@@ -114,6 +114,25 @@ import Wire
         #expect(store.refresh() == .unchanged)
     }
 
+    @Test func `a reload reads a file that has not changed, too, and says again what is wrong`()
+        throws
+    {
+        _ = try add()
+        let store = try KeyStore(path: path)
+        #expect(store.refresh(always: true) == .changed(keyCount: 1))
+        let whole = try directory.text(path)
+        try (whole + "broken\n").write(toFile: path, atomically: true, encoding: .utf8)
+        try directory.setMode(0o640, of: path)
+        for _ in 1...2 {
+            guard case .failed = store.refresh(always: true) else {
+                Issue.record("the broken file was taken")
+                return
+            }
+        }
+        #expect(store.refresh() == .unchanged)
+        #expect(store.keyCount == 1)
+    }
+
     @Test func `an identity is not valid for the same id with other rights`() throws {
         let key = try add(pattern: "prom")
         let store = try KeyStore(path: path)

@@ -60,6 +60,31 @@ import Wire
         }
     }
 
+    @Test func `a unix socket that nobody listens on is replaced, nothing else is`() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/socket"
+        func listen() throws -> Listener {
+            try SettingValue("unix:" + path, .option("x"))
+                .listen(.unix(path: path), mode: 0o660, manual: "x(8)")
+        }
+        var status = stat()
+        do {
+            let first = try listen()
+            #expect(throws: StartError.self) { try listen() }
+            _ = first
+        }
+        // The file is there still, and its listener is not.
+        #expect(lstat(path, &status) == 0)
+        _ = try listen()
+        #expect(lstat(path, &status) == 0)
+        #expect(status.st_mode & 0o7777 == 0o660)
+
+        #expect(unlink(path) == 0)
+        _ = try directory.file("socket", "precious")
+        #expect(throws: StartError.self) { try listen() }
+        #expect(try File.read(path, maximumBytes: 100).bytes == Array("precious".utf8))
+    }
+
     @Test(arguments: ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"])
     func `what asks for no key is served to this machine only`(text: String) {
         let value = SettingValue(text, .option("metrics-listen"))
