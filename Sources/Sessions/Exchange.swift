@@ -40,9 +40,6 @@ package final class Exchange: Sendable {
         case doorbell(Doorbell)
     }
 
-    /// How many heads may wait: interim ones come before the final one, and no credit bounds them.
-    private static let maximumHeads = 16
-
     private let state: Monitor<State>
     private let queue: MessageQueue
     private let budget: CreditBudget
@@ -67,6 +64,13 @@ package final class Exchange: Sendable {
 
     /// By the owner only.
     func setID(_ id: UInt32) { identifier.store(id, ordering: .relaxed) }
+
+    /// Heads that may wait: the final one, and more 1xx ones than any origin sends. They cost no
+    /// credit.
+    private static let maximumHeads = 16
+    /// A piece up to this size joins the one before it, up to that size.
+    fileprivate static let smallPiece = 1024
+    fileprivate static let joinedPiece = 16 * 1024
 
     // MARK: - Sending (the worker)
 
@@ -188,19 +192,6 @@ package final class Exchange: Sendable {
     /// The same, once everything that arrived before has been taken.
     package var cutAndTaken: Reset? { state.withLock { $0.hasArrival ? nil : $0.cut } }
 
-    /// Blocks until there is credit to send, or something has arrived, or the exchange was cut, or
-    /// `deadline` passes.
-    package func waitForCredit(until deadline: Deadline) {
-        _ = state.wait(until: deadline) { state -> Bool? in
-            if state.sendCredit > 0 || state.hasArrival || state.cut != nil {
-                state.waiter = .none
-                return true
-            }
-            state.waiter = .condition
-            return nil
-        }
-    }
-
     /// Whether body bytes may be sent now.
     package var hasCredit: Bool { state.withLock { $0.sendCredit > 0 } }
 
@@ -263,7 +254,7 @@ package final class Exchange: Sendable {
             }
             // After our own reset the peer's rest has no taker.
             if state.resetSent { return .nobody }
-            state.put(arrival)
+            state.append(arrival)
             return state.wake()
         }
     }
@@ -294,36 +285,6 @@ package final class Exchange: Sendable {
 extension Exchange.State {
     fileprivate var hasArrival: Bool { !arrived.isEmpty }
 
-    /// A body piece up to this size joins the one before it, up to the other size: memory for what
-    /// waits is then near to what it counts against the credit.
-    private static let joiningBytes = 1024
-    private static let joinedBytes = 16 * 1024
-
-    /// Puts an arrival at the end of what waits.
-    fileprivate mutating func put(_ arrival: Arriving) {
-        switch arrival {
-        case .head: heads += 1
-        case .body(let piece, let ends) where piece.count <= Exchange.State.joiningBytes:
-            if join(piece, ends: ends) { return }
-        case .body, .trailers, .reset: break
-        }
-        arrived.append(arrival)
-    }
-
-    private mutating func join(_ piece: Piece, ends: Bool) -> Bool {
-        guard let last = arrived.popLast() else { return false }
-        // The array must have one owner, or each piece would copy those before it.
-        switch consume last {
-        case .body(var whole, false) where whole.count + piece.count <= Exchange.State.joinedBytes:
-            whole.bytes.append(contentsOf: piece.bytes[piece.payload])
-            arrived.append(.body(whole, ends: ends))
-            return true
-        case let other:
-            arrived.append(other)
-            return false
-        }
-    }
-
     /// - Returns: the first arrival, and how much credit to grant the peer now.
     fileprivate mutating func take(_ budget: CreditBudget) -> (Arriving?, Int) {
         guard let arrival = arrived.popFirst() else { return (nil, 0) }
@@ -340,6 +301,23 @@ extension Exchange.State {
         receiveCredit += grant
         budget.promise(grant)
         return (arrival, grant)
+    }
+
+    /// Puts an arrival at the end. Small pieces that nobody has taken yet become one: each of them
+    /// would cost far more memory than the credit that bounds it.
+    fileprivate mutating func append(_ arrival: Arriving) {
+        if case .head = arrival { heads += 1 }
+        guard case .body(let piece, let ends) = arrival, piece.count <= Exchange.smallPiece,
+            let last = arrived.popLast()
+        else { return arrived.append(arrival) }
+        switch consume last {
+        case .body(var joined, false) where joined.count + piece.count <= Exchange.joinedPiece:
+            joined.bytes.append(contentsOf: piece.bytes[piece.payload])
+            arrived.append(.body(joined, ends: ends))
+        case let other:
+            arrived.append(other)
+            arrived.append(arrival)
+        }
     }
 
     /// Who is to be woken. Once: the waiter says anew when it waits again.

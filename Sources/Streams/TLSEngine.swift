@@ -124,9 +124,6 @@ final class TLSEngine {
         ERR_clear_error()
     }
 
-    /// The protocol version, `TLSv1.3`.
-    var version: String { String(cString: SSL_get_version(ssl)) }
-
     private func failure() -> StreamError {
         let number = errno
         let code = ERR_peek_error()

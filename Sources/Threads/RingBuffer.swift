@@ -33,7 +33,7 @@ public struct RingBuffer<Element> {
         return element
     }
 
-    @inlinable
+    @inlinable @inline(__always)
     public mutating func popLast() -> Element? {
         if used == 0 { return nil }
         used -= 1

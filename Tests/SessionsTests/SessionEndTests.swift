@@ -18,8 +18,6 @@ private let responseHead = [UInt8]("HTTP/1.1 200 OK\r\n\r\n")
     enum Wait: CaseIterable, Sendable {
         case arrival
         case arrivalAfterTheEnd
-        case credit
-        case creditAfterTheEnd
         case poll
         case pollAfterTheEnd
         case room
@@ -32,7 +30,7 @@ private let responseHead = [UInt8]("HTTP/1.1 200 OK\r\n\r\n")
         let handle = try #require(side.handle())
         let exchange = try #require(handle.open(request: Piece(requestHead), ends: false))
         switch wait {
-        case .arrivalAfterTheEnd, .creditAfterTheEnd, .pollAfterTheEnd:
+        case .arrivalAfterTheEnd, .pollAfterTheEnd:
             try peer.send(.response, flags: 1, exchange: 1, responseHead)
             guard case .head(_, ends: true) = exchange.take(until: soon) else {
                 Issue.record("no head")
@@ -51,7 +49,6 @@ private let responseHead = [UInt8]("HTTP/1.1 200 OK\r\n\r\n")
             // No deadline: only the loss ends these waits.
             switch wait {
             case .arrival, .arrivalAfterTheEnd: _ = exchange.take(until: .distantFuture)
-            case .credit, .creditAfterTheEnd: exchange.waitForCredit(until: .distantFuture)
             case .poll, .pollAfterTheEnd:
                 while exchange.willPoll(doorbell, wantsCredit: true, wantsArrivals: true) {
                     _ = poll(-1, for: [], doorbell: doorbell, until: .distantFuture)

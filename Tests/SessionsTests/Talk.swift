@@ -19,14 +19,19 @@ enum Talk {
     /// Sends a body, waiting for credit; ends it.
     ///
     /// - Returns: whether it went.
-    static func send(_ body: Body, on exchange: Exchange, largest: Int = 65_536) -> Bool {
+    static func send(_ body: Body, on exchange: Exchange) -> Bool {
+        guard let doorbell = try? Doorbell() else { return false }
         var sent = 0
         while sent < body.count {
-            let credit = exchange.takeCredit(upTo: min(largest, body.count - sent))
+            let credit = exchange.takeCredit(upTo: min(65_536, body.count - sent))
             if credit == 0 {
                 if exchange.cut != nil { return false }
-                exchange.waitForCredit(until: soon)
-                if !exchange.hasCredit { return false }
+                if exchange.willPoll(doorbell, wantsCredit: true, wantsArrivals: false) {
+                    let ready = poll(-1, for: [], doorbell: doorbell, until: soon)
+                    exchange.didPoll()
+                    doorbell.clear()
+                    if ready.isEmpty { return false }
+                }
                 continue
             }
             let piece = Piece(body.bytes(from: sent, count: credit))
