@@ -20,6 +20,8 @@ package struct BodyReader: Sendable {
         case chunked(ChunkedDecoder)
         case untilClose
         case ended
+        /// Which is not the end, however often somebody looks.
+        case broken(BodyError)
     }
     private var framing: Framing
 
@@ -53,7 +55,7 @@ package struct BodyReader: Sendable {
         switch framing {
         case .length(let left): left
         case .ended: 0
-        case .chunked, .untilClose: nil
+        case .chunked, .untilClose, .broken: nil
         }
     }
 
@@ -63,6 +65,7 @@ package struct BodyReader: Sendable {
     ) throws(BodyError) -> Progress {
         switch framing {
         case .ended: return .ended(trailers: nil)
+        case .broken(let error): throw error
         case .length(let left):
             let taken = try readPlain(
                 from: stream, &input, into: &piece, limit: min(left, limit - piece.count))
@@ -82,11 +85,16 @@ package struct BodyReader: Sendable {
         case .chunked(var decoder):
             // Out of the enum while it changes, so that nothing is copied.
             framing = .ended
-            let progress = try readChunked(
-                from: stream, &input, into: &piece, limit: limit, &decoder)
-            if case .ended = progress { return progress }
-            framing = .chunked(decoder)
-            return progress
+            do {
+                let progress = try readChunked(
+                    from: stream, &input, into: &piece, limit: limit, &decoder)
+                if case .ended = progress { return progress }
+                framing = .chunked(decoder)
+                return progress
+            } catch {
+                framing = .broken(error)
+                throw error
+            }
         }
     }
 

@@ -50,8 +50,11 @@ package struct Piece: Sendable {
     /// near to what it holds.
     package mutating func fit() {
         if bytes.capacity > 2 * bytes.count + 1024 {
-            // A slice's copy: `Array(bytes)` would keep the same storage.
-            bytes = Array(bytes[...])
+            // Appended: an array made of the whole of another one would keep its storage.
+            var fitting: [UInt8] = []
+            fitting.reserveCapacity(bytes.count + Piece.tailroom)
+            fitting.append(contentsOf: bytes)
+            bytes = fitting
         }
     }
 

@@ -93,6 +93,9 @@ struct ClientExchange {
                     if let end = try sendBody(connection) { return end }
                 } else if let arrival = exchange.take(until: min(nextLook, headDeadline)) {
                     if let end = try pass(arrival, connection) { return end }
+                } else if let reset = exchange.cutAndTaken {
+                    // The agent had ended its answer before the answer was whole.
+                    return .answer(Answer(reset), reason: reset.reason)
                 }
             } catch {
                 switch error {

@@ -18,6 +18,8 @@ import Wire
 package final class Exchange: Sendable {
     fileprivate struct State: Sendable {
         var arrived = RingBuffer<Arriving>()
+        /// How many of them are heads.
+        var heads = 0
         /// Nothing more arrives: the peer has ended its direction, or the exchange was cut.
         var peerEnded = false
         /// What the peer may still send.
@@ -63,8 +65,9 @@ package final class Exchange: Sendable {
     /// By the owner only.
     func setID(_ id: UInt32) { identifier.store(id, ordering: .relaxed) }
 
-    /// Heads that may wait: the final one, and more 1xx ones than any origin sends.
-    private static let maximumHeads = 64
+    /// Heads that may wait: the final one, and more 1xx ones than any origin sends. They cost no
+    /// credit.
+    private static let maximumHeads = 16
     /// A piece up to this size joins the one before it, up to that size.
     fileprivate static let smallPiece = 1024
     fileprivate static let joinedPiece = 16 * 1024
@@ -76,7 +79,7 @@ package final class Exchange: Sendable {
     /// - Returns: false where the exchange or its session has ended.
     @discardableResult
     package func send(head: Piece, ends: Bool, as type: MessageType) -> Bool {
-        if ends, !end() { return false }
+        if !mayProceed(ends: ends) { return false }
         return queue.putUrgent(
             OutgoingMessage(
                 exchange: self, type: type, endsDirection: ends, content: .piece(head)))
@@ -99,9 +102,12 @@ package final class Exchange: Sendable {
 
     /// Sends body bytes for which credit was taken. Blocks while the session's queue is full.
     ///
-    /// - Returns: false where the session did not move until `deadline`, or has ended.
+    /// - Returns: false where the session did not move until `deadline`, or where the exchange or its
+    ///   session has ended.
     package func send(body piece: Piece, ends: Bool, until deadline: Deadline) -> Bool {
-        if ends, !end() { return false }
+        if !mayProceed(ends: ends) { return false }
+        // An empty message that ends nothing would break the protocol.
+        if piece.isEmpty, !ends { return true }
         return queue.put(
             OutgoingMessage(
                 exchange: self, type: .data, endsDirection: ends, content: .piece(piece)),
@@ -110,7 +116,7 @@ package final class Exchange: Sendable {
 
     /// Sends trailers, which end this side's direction. Does not block.
     package func send(trailers: Piece) {
-        if !end() { return }
+        if !mayProceed(ends: true) { return }
         queue.putUrgent(
             OutgoingMessage(
                 exchange: self, type: .trailers, endsDirection: true, content: .piece(trailers)))
@@ -125,6 +131,7 @@ package final class Exchange: Sendable {
             state.resetSent = true
             state.ended = true
             state.arrived.removeAll()
+            state.heads = 0
             return isFirst
         }
         if send {
@@ -142,11 +149,11 @@ package final class Exchange: Sendable {
         if isOpen { reset(.none) }
     }
 
-    /// - Returns: whether this side's direction was still open.
-    private func end() -> Bool {
+    /// - Returns: whether this side's direction was still open; `ends` closes it.
+    private func mayProceed(ends: Bool) -> Bool {
         state.withLock { state in
             if state.ended { return false }
-            state.ended = true
+            state.ended = ends
             return true
         }
     }
@@ -161,10 +168,12 @@ package final class Exchange: Sendable {
     }
 
     /// Blocks until something arrives, or `deadline` passes.
+    ///
+    /// - Returns: nil at the deadline, and at once where the exchange was cut and nothing is left.
     package func take(until deadline: Deadline) -> Arriving? {
         let found = state.wait(until: deadline) { state -> (Arriving?, Int)? in
             let (arrival, grant) = state.take(budget)
-            if arrival == nil {
+            if arrival == nil, state.cut == nil {
                 state.waiter = .condition
                 return nil
             }
@@ -179,6 +188,9 @@ package final class Exchange: Sendable {
     /// How the exchange was cut by the other side or with its session, if it was; what arrived
     /// before may still be there to take.
     package var cut: Reset? { state.withLock { $0.cut } }
+
+    /// The same, once everything that arrived before has been taken.
+    package var cutAndTaken: Reset? { state.withLock { $0.hasArrival ? nil : $0.cut } }
 
     /// Whether body bytes may be sent now.
     package var hasCredit: Bool { state.withLock { $0.sendCredit > 0 } }
@@ -222,7 +234,7 @@ package final class Exchange: Sendable {
     /// Puts an arrival at the end of what waits.
     ///
     /// - Returns: nil where the peer has sent more body bytes than it was granted, or more heads than
-    ///   anybody needs.
+    ///   may wait.
     func deliver(_ arrival: Arriving) -> Wake? {
         state.withLock { state -> Wake? in
             switch arrival {
@@ -231,8 +243,7 @@ package final class Exchange: Sendable {
                 state.receiveCredit -= piece.count
                 if ends { state.peerEnded = true }
             case .head(_, let ends):
-                // Heads need no credit, so their number is bounded.
-                if state.arrived.count >= Exchange.maximumHeads { return nil }
+                if state.heads == Exchange.maximumHeads { return nil }
                 if ends { state.peerEnded = true }
             case .trailers: state.peerEnded = true
             case .reset(let reset):
@@ -277,6 +288,7 @@ extension Exchange.State {
     /// - Returns: the first arrival, and how much credit to grant the peer now.
     fileprivate mutating func take(_ budget: CreditBudget) -> (Arriving?, Int) {
         guard let arrival = arrived.popFirst() else { return (nil, 0) }
+        if case .head = arrival { heads -= 1 }
         guard case .body(let piece, _) = arrival else { return (arrival, 0) }
         promised -= piece.count
         budget.release(piece.count)
@@ -294,11 +306,12 @@ extension Exchange.State {
     /// Puts an arrival at the end. Small pieces that nobody has taken yet become one: each of them
     /// would cost far more memory than the credit that bounds it.
     fileprivate mutating func append(_ arrival: Arriving) {
+        if case .head = arrival { heads += 1 }
         guard case .body(let piece, let ends) = arrival, piece.count <= Exchange.smallPiece,
             let last = arrived.popLast()
         else { return arrived.append(arrival) }
         switch consume last {
-        case .body(var joined, _) where joined.count + piece.count <= Exchange.joinedPiece:
+        case .body(var joined, false) where joined.count + piece.count <= Exchange.joinedPiece:
             joined.bytes.append(contentsOf: piece.bytes[piece.payload])
             arrived.append(.body(joined, ends: ends))
         case let other:

@@ -48,6 +48,8 @@ package final class Session {
     /// Bytes read, and bytes encrypted but unsent, in one turn of the loop.
     private static let maximumReadPerTurn = 256 * 1024
     private static let maximumUnsent = 128 * 1024
+    /// For the peer to take our Close, and to close.
+    private static let closeTimeout = Duration.seconds(2)
     /// Bytes that one recv(2) takes: a few TLS records.
     private static let readAhead = 72 * 1024
 
@@ -88,7 +90,7 @@ package final class Session {
             if role == .agent { try sendSettings() }
             try loop()
         } catch {
-            end = error
+            end = lastWord(after: error)
         }
         close(end)
         return end
@@ -193,9 +195,8 @@ package final class Session {
         let id = exchange.id
         // An exchange that is over has nothing more to say; credit for it may still be queued.
         guard exchanges[id] != nil else { return }
-        // TRAILERS and RESET end a direction by their type.
-        let isEnd =
-            message.endsDirection && message.type != .trailers && message.type != .reset
+        // Trailers and resets end by what they are.
+        let isEnd = message.endsDirection && message.type != .trailers && message.type != .reset
         let header = MessageHeader(message.type, isEnd: isEnd, exchange: id)
         do {
             switch message.content {
@@ -278,8 +279,7 @@ package final class Session {
         switch event {
         case .ping(let payload): writer.append(.pong, payload)
         case .pong: break
-        case .close(let payload):
-            throw .closedByPeer(code: payload.code ?? 1005, reason: payload.reason)
+        case .close(let payload): throw SessionEnd(payload)
         case .message(let piece):
             guard
                 let header = MessageHeader.parse(
@@ -290,9 +290,9 @@ package final class Session {
     }
 
     private func receive(_ header: MessageHeader, _ piece: Piece) throws(SessionEnd) {
-        if header.hasUnknownFlags { throw .protocolError("unknown flags \(header.flags)") }
-        // Unknown types are from a newer version, and not for us.
+        // Unknown types are from a newer version, and not for us, whatever their flags mean.
         guard let type = MessageType(rawValue: header.type) else { return }
+        if header.hasUnknownFlags { throw .protocolError("unknown flags \(header.flags)") }
         if peer == nil, type != .settings { throw .protocolError("a message before SETTINGS") }
         let ends = header.isEnd
         if ends, type != .request, type != .response, type != .data {
@@ -377,8 +377,13 @@ package final class Session {
             wake = entry.exchange.deliver(.body(piece, ends: ends))
         default: wake = entry.exchange.deliver(.head(piece, ends: ends))
         }
-        guard let wake else { throw .protocolError("exchange \(id) beyond its credit") }
-        wakes.append((entry.exchange, wake))
+        guard let wake else {
+            if type == .response {
+                throw .protocolError("more heads than may wait on exchange \(id)")
+            }
+            throw .protocolError("exchange \(id) beyond its credit")
+        }
+        if case .nobody = wake {} else { wakes.append((entry.exchange, wake)) }
         if endsDirection { endDirection(id, ours: false) }
     }
 
@@ -410,6 +415,22 @@ package final class Session {
         }
     }
 
+    /// What the peer said before the connection broke: writing fails as soon as it has gone, and
+    /// its Close may still be here to read.
+    private func lastWord(after end: SessionEnd) -> SessionEnd {
+        guard case .lost = end else { return end }
+        do {
+            while true {
+                while let event = try reader.next() {
+                    if case .close(let payload) = event { return SessionEnd(payload) }
+                }
+                guard case .bytes = try reader.fill(from: stream) else { return end }
+            }
+        } catch {
+            return end
+        }
+    }
+
     private func close(_ end: SessionEnd) {
         let reset = Reset(.connectionTerminated, reason: "the session ended")
         var unsent = queue.close()
@@ -426,17 +447,25 @@ package final class Session {
             payload.append(to: &bytes)
             writer.append(.close, bytes)
             // The peer learns the reason if it takes it soon; the session is over in any case.
+            let deadline = Deadline.after(Session.closeTimeout)
             try? writer.flush(to: stream)
-            try? stream.send(until: .after(seconds: 2))
+            try? stream.send(until: deadline)
+            stream.end()
+            if end != .silent { linger(until: deadline) }
+        } else {
+            stream.end()
         }
-        stream.end()
-        // What the peer has sent meanwhile must not reset the reason away (RFC 9112 §9.6).
-        let deadline = Deadline.after(seconds: 1)
-        while !deadline.hasPassed {
-            var discarded: [UInt8] = []
-            let arrival = try? stream.read(
-                appendingTo: &discarded, room: 64 * 1024, until: deadline)
-            guard case .bytes = arrival else { return }
+    }
+
+    /// Blocks until the peer has closed too: if its last bytes met a closed socket, the system would
+    /// reset the connection, and our Close would be lost on its way.
+    private func linger(until deadline: Deadline) {
+        var bytes: [UInt8] = []
+        while !deadline.hasPassed,
+            case .bytes = try? stream.read(
+                appendingTo: &bytes, room: Piece.maximumCount, until: deadline)
+        {
+            bytes.removeAll(keepingCapacity: true)
         }
     }
 

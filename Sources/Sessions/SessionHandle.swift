@@ -27,6 +27,11 @@ package enum SessionEnd: Error, Equatable {
 }
 
 extension SessionEnd {
+    /// The peer's Close. 1005: it gave no code (RFC 6455 §7.1.5).
+    init(_ payload: ClosePayload) {
+        self = .closedByPeer(code: payload.code ?? 1005, reason: payload.reason)
+    }
+
     /// What the Close frame says; nil where the connection is beyond saying anything.
     var closePayload: ClosePayload? {
         switch self {
