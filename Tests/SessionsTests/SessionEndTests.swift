@@ -424,7 +424,7 @@ private let responseHead = [UInt8]("HTTP/1.1 200 OK\r\n\r\n")
             heartbeatInterval: .seconds(60), heartbeatTimeout: .seconds(60),
             settingsTimeout: .milliseconds(50))
         let confronted = try Confronted(.relay, limits: limits, greets: false)
-        #expect(confronted.side.end() == .silent)
+        #expect(confronted.side.end() == .protocolError("no SETTINGS in time"))
         #expect(confronted.side.state.withLock { $0.handle == nil })
     }
 }
