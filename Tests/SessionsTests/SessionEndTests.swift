@@ -213,7 +213,7 @@ private let responseHead = [UInt8]("HTTP/1.1 200 OK\r\n\r\n")
                 sent.add(60_000, ordering: .relaxed)
             }
         }
-        #expect(eventually { sent.load(ordering: .relaxed) > 900_000 })
+        #expect(eventually { sent.load(ordering: .relaxed) > 600_000 })
         handle.close(.revoked)
         #expect(crew.hasEnded())
         #expect(confronted.side.end() == .revoked)
