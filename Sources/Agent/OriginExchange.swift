@@ -326,7 +326,7 @@ struct OriginExchange: Sendable {
     private mutating func wait(on connection: OriginConnection) throws(OriginError) {
         let isWaitingForHead = body == nil
         // Until the final head is there, and after that only while there is room for its body.
-        var interest: Readiness = []
+        var interest = Readiness()
         let hasCredit = isWaitingForHead || exchange.hasCredit
         if hasCredit { interest = .readable }
         if connection.stream.unsent > 0 { interest.insert(.writable) }

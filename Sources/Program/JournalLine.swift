@@ -64,12 +64,9 @@ package struct JournalLine: Sendable {
         begin(name)
         let count = min(value.count, Self.maximumValueBytes)
         let isWhole = count == value.count
-        var isPlain = isWhole && count > 0
-        for index in 0..<count where !Self.isPlain(value[index]) { isPlain = false }
-        if isPlain {
-            bytes.append(addingCapacity: count) { out in
-                for index in 0..<count { out.append(value[index]) }
-            }
+        if isWhole, count > 0, value.isPlainWord(first: count) {
+            // Safe: the bytes are copied within the closure.
+            unsafe value.withUnsafeBufferPointer { unsafe bytes.append(contentsOf: $0) }
             return
         }
         bytes.append(UInt8(ascii: "\""))
@@ -87,12 +84,6 @@ package struct JournalLine: Sendable {
     private mutating func append(_ text: StaticString) {
         // A StaticString's bytes are constant and live as long as the program.
         text.withUTF8Buffer { unsafe bytes.append(contentsOf: $0) }
-    }
-
-    /// What may stand without quotes: visible ASCII but the three bytes that mean something.
-    private static func isPlain(_ byte: UInt8) -> Bool {
-        byte > 0x20 && byte < 0x7F && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "=")
-            && byte != UInt8(ascii: "\\")
     }
 
     private mutating func appendEscaped(_ byte: UInt8) {

@@ -8,8 +8,10 @@ import Wire
 
 enum RequestID {
     private static let count = Atomic<UInt64>(0)
-    /// Random once for each process: ids of two relays, or of two runs, differ.
-    private static let process = Cryptography.randomBytes(8)
+    /// Random once for each process, in hexadecimal: ids of two relays, or of two runs, differ.
+    private static let process = Cryptography.randomBytes(8).flatMap { byte in
+        [digit(byte >> 4), digit(byte & 15)]
+    }
 
     /// The client's own id where it has one that is fit for a log line, else a new one: 16 bytes in
     /// hexadecimal. It is unlike any other, but no secret.
@@ -18,18 +20,16 @@ enum RequestID {
             return Array(given)
         }
         let number = count.add(1, ordering: .relaxed).newValue
-        var id: [UInt8] = []
-        id.reserveCapacity(32)
-        for byte in process { append(byte, to: &id) }
-        for place in 0..<8 {
-            append(UInt8(truncatingIfNeeded: number >> UInt64(56 - 8 * place)), to: &id)
+        return Array(capacity: 32) { out in
+            for digit in process { out.append(digit) }
+            for place in 1...16 {
+                out.append(digit(UInt8(truncatingIfNeeded: number >> UInt64(64 - 4 * place)) & 15))
+            }
         }
-        return id
     }
 
-    private static func append(_ byte: UInt8, to id: inout [UInt8]) {
-        id.append(digits[Int(byte >> 4)])
-        id.append(digits[Int(byte & 15)])
+    private static func digit(_ value: UInt8) -> UInt8 {
+        value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
     }
 
     /// 1...128 letters, digits and `-_.:+/=@`: nothing that means something in a log or a page.
@@ -43,6 +43,4 @@ enum RequestID {
                 }
             }
     }
-
-    private static let digits = Array("0123456789abcdef".utf8)
 }

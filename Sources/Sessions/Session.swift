@@ -115,9 +115,10 @@ package final class Session {
     /// - Throws: always, in the end.
     private func loop() throws(SessionEnd) -> Never {
         let settingsDeadline = Deadline.after(limits.settingsTimeout)
+        var mayRead = true
         while true {
             try write()
-            try read()
+            if mayRead { try read() }
             try heartbeat()
             try write()
             if isDrained { throw isDraining ? .stopped : .drained }
@@ -125,13 +126,17 @@ package final class Session {
                 throw .protocolError("no SETTINGS in time")
             }
             let isBlocked = stream.unsent > 0
-            guard queue.prepareToSleep(isBlocked: isBlocked) else { continue }
+            guard queue.prepareToSleep(isBlocked: isBlocked) else {
+                mayRead = true
+                continue
+            }
             let deadline = min(nextHeartbeat, answerDeadline)
             let ready = stream.wait(
-                for: isBlocked ? [.readable, .writable] : .readable,
+                for: isBlocked ? .movable : .readable,
                 doorbell: queue.doorbell,
                 until: peer == nil ? min(deadline, settingsDeadline) : deadline)
             queue.awake()
+            mayRead = ready.contains(.readable)
             if ready.contains(.rung) { queue.doorbell.clear() }
         }
     }

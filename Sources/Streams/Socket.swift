@@ -10,6 +10,8 @@ package struct Readiness: OptionSet, Sendable {
     package init(rawValue: UInt8) { self.rawValue = rawValue }
     package static let readable = Readiness(rawValue: 1)
     package static let writable = Readiness(rawValue: 2)
+    /// Readable or writable.
+    package static let movable = Readiness(rawValue: 3)
     /// The doorbell that was given to the wait has rung.
     package static let rung = Readiness(rawValue: 4)
     /// The peer has closed its writing half, or the connection is broken.
@@ -66,7 +68,7 @@ package func poll(
             if errno == EINTR { continue }
             fatalError("poll failed: \(errno)")
         }
-        var ready: Readiness = []
+        var ready = Readiness(rawValue: 0)
         let found = set.0.revents
         if found & Int16(POLLIN) != 0 { ready.insert(.readable) }
         if found & Int16(POLLOUT) != 0 { ready.insert(.writable) }

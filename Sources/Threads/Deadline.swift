@@ -27,11 +27,15 @@ public struct Deadline: Sendable, Comparable {
     /// Later than any wait lasts (about 146 years from the start of the machine).
     public static let distantFuture = Deadline(nanoseconds: Int.max)
 
-    public static func after(seconds: Int) -> Deadline { after(.seconds(seconds)) }
+    public static func after(seconds: Int) -> Deadline {
+        now + seconds.multipliedOrMost(by: 1_000_000_000)
+    }
 
     public static func after(_ timeout: Duration) -> Deadline { now + timeout.nanoseconds }
 
-    public static func after(milliseconds: Int) -> Deadline { after(.milliseconds(milliseconds)) }
+    public static func after(milliseconds: Int) -> Deadline {
+        now + milliseconds.multipliedOrMost(by: 1_000_000)
+    }
 
     /// The deadline moved by a number of nanoseconds; never beyond `distantFuture`.
     public static func + (deadline: Deadline, nanoseconds: Int) -> Deadline {
@@ -63,12 +67,14 @@ public struct Deadline: Sendable, Comparable {
 
 extension Duration {
     /// Whole nanoseconds; a length beyond 292 years is that long.
-    public var nanoseconds: Int {
-        let (seconds, rest) = components
-        let (whole, isBeyond) = Int(seconds).multipliedReportingOverflow(by: 1_000_000_000)
-        let (sum, overflow) = whole.addingReportingOverflow(Int(rest / 1_000_000_000))
-        if isBeyond || overflow { return seconds < 0 ? .min : .max }
-        return sum
+    public var nanoseconds: Int { Int(clamping: attoseconds / 1_000_000_000) }
+}
+
+extension Int {
+    /// The product; where it is out of range, the nearest number there is.
+    fileprivate func multipliedOrMost(by factor: Int) -> Int {
+        let (product, overflow) = multipliedReportingOverflow(by: factor)
+        return overflow ? (self < 0 ? .min : .max) : product
     }
 }
 

@@ -28,11 +28,12 @@ public final class Monitor<State: Sendable>: @unchecked Sendable {
     }
 
     // Allocated by hand: a mutex must keep its address, which a stored property does not promise.
-    private let block: UnsafeMutablePointer<Block>
+    @usableFromInline let block: UnsafeMutablePointer<Block>
     @usableFromInline let mutex: UnsafeMutablePointer<pthread_mutex_t>
     @usableFromInline let condition: UnsafeMutablePointer<pthread_cond_t>
     @usableFromInline let state: UnsafeMutablePointer<State>
 
+    @inlinable
     public init(_ state: State) {
         block = .allocate(capacity: 1)
         block.initialize(to: Block(state: state))
@@ -44,6 +45,7 @@ public final class Monitor<State: Sendable>: @unchecked Sendable {
         check(pthread_cond_init(condition, nil), "pthread_cond_init")
     }
 
+    @inlinable
     deinit {
         pthread_cond_destroy(condition)
         pthread_mutex_destroy(mutex)

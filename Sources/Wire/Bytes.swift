@@ -61,6 +61,15 @@ extension Span<UInt8> {
         }
     }
 
+    /// Whether the first `count` bytes can stand in a log line as they are: visible ASCII without
+    /// the three bytes that mean something there, `"`, `=` and the backslash.
+    package func isPlainWord(first count: Int) -> Bool {
+        firstIndex(from: 0, to: count) {
+            $0.below(0x21) | $0.equal(0x22) | $0.equal(0x3D) | $0.equal(0x5C) | $0.equal(0x7F)
+                | $0 & UInt64.tops
+        } == count
+    }
+
     /// Whether the bytes of `range` are `text`, letter case aside.
     @inline(__always)
     func equalsIgnoringCase(_ range: Range<Int>, _ text: Span<UInt8>) -> Bool {

@@ -115,14 +115,19 @@ package enum HeadWriter {
 
     /// Appends a number in decimal.
     package static func decimal(_ number: Int, to out: inout [UInt8]) {
+        if 0...9 ~= number { return out.append(0x30 + UInt8(truncatingIfNeeded: number)) }
         if number < 0 { out.append(0x2D) }
+        // From the last digit on; no number of 64 bits has more than 20.
+        var digits = InlineArray<20, UInt8>(repeating: 0x30)
+        var first = 20
         var rest = number.magnitude
-        var unit: UInt = 1
-        while rest / unit >= 10 { unit *= 10 }
-        while unit > 0 {
-            out.append(0x30 + UInt8(truncatingIfNeeded: rest / unit))
-            rest %= unit
-            unit /= 10
+        repeat {
+            first -= 1
+            digits[first] = 0x30 + UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+        } while rest > 0
+        out.append(addingCapacity: 20 - first) { out in
+            for index in first..<20 { out.append(digits[index]) }
         }
     }
 

@@ -32,6 +32,21 @@ import Testing
         #expect(wrong == [])
     }
 
+    @Test func `a plain word is visible ASCII without quote, equals sign and backslash`() {
+        var wrong: [[UInt8]] = []
+        for length in 1...20 {
+            for place in 0..<length {
+                for byte in UInt8.min...UInt8.max {
+                    var bytes = [UInt8](repeating: 0x61, count: length)
+                    bytes[place] = byte
+                    let isPlain = 0x21...0x7E ~= byte && !Array("\"=\\".utf8).contains(byte)
+                    if bytes.span.isPlainWord(first: length) != isPlain { wrong.append(bytes) }
+                }
+            }
+        }
+        #expect(wrong == [])
+    }
+
     @Test func `scans agree with a plain loop on any bytes`() {
         var generator = SeededGenerator(1)
         let alphabet: [UInt8] = [
