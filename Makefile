@@ -3,6 +3,7 @@
 #   make                the three programs, optimised, in .build/release
 #   make demo           a Prometheus asked through relay and agent; KEEP=1 leaves it running
 #   make check          every test and lint; or one group: check-lint, -unit, -tsan, -e2e, -demo
+#   make check-real     real applications behind it: JupyterLab in Chromium, websockets (250 MB)
 #   make format         lays out the sources as the lint wants them
 #   make bench          speed against nginx; or two builds against each other: A=dir B=dir
 #   make install        under $(DESTDIR)$(prefix)
@@ -20,6 +21,7 @@ programs = .build/release
 needs_build = libssl-dev pkg-config
 needs_demo = $(needs_build) ca-certificates curl prometheus
 needs_check = $(needs_demo) git gzip mandoc nginx-light openssl python3
+needs_real = $(needs_demo) chromium chromium-driver openssl python3 python3-venv
 needs_bench = $(needs_build) nginx-light openssl python3 wrk
 
 export SWIFT
@@ -41,6 +43,11 @@ check:
 check-lint check-unit check-tsan check-e2e check-demo:
 	@Tests/Checks/install-needs $(needs_check)
 	@Tests/Checks/run $(@:check-%=%)
+
+check-real:
+	@Tests/Checks/install-needs $(needs_real)
+	@$(MAKE) --no-print-directory build
+	@Tests/Real/run $(programs)
 
 format:
 	$(SWIFT) format --in-place --recursive Sources Tests Package.swift
@@ -68,5 +75,5 @@ install:
 clean:
 	rm -rf .build
 
-.PHONY: all build demo check check-lint check-unit check-tsan check-e2e check-demo format \
-    bench install clean
+.PHONY: all build demo check check-lint check-unit check-tsan check-e2e check-demo check-real \
+    format bench install clean
