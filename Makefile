@@ -4,6 +4,7 @@
 #   make demo           a Prometheus asked through relay and agent; KEEP=1 leaves it running
 #   make check          every test and lint; or one group: check-lint, -unit, -tsan, -e2e, -demo
 #   make check-real     real applications behind it: JupyterLab in Chromium, websockets (250 MB)
+#   make fuzz           every parser, 60 s each; SECONDS=N, TARGETS='chunked keys'
 #   make format         lays out the sources as the lint wants them
 #   make bench          speed against nginx; or two builds against each other: A=dir B=dir
 #   make install        under $(DESTDIR)$(prefix)
@@ -44,6 +45,9 @@ check-lint check-unit check-tsan check-e2e check-demo:
 	@Tests/Checks/install-needs $(needs_check)
 	@Tests/Checks/run $(@:check-%=%)
 
+fuzz:
+	@Tests/Fuzz/run $(or $(SECONDS),60) $(TARGETS)
+
 check-real:
 	@Tests/Checks/install-needs $(needs_real)
 	@$(MAKE) --no-print-directory build
@@ -75,5 +79,5 @@ install:
 clean:
 	rm -rf .build
 
-.PHONY: all build demo check check-lint check-unit check-tsan check-e2e check-demo check-real \
+.PHONY: all build demo check check-lint check-unit check-tsan check-e2e check-demo check-real fuzz \
     format bench install clean
