@@ -103,6 +103,7 @@ package final class AgentProgram: Sendable {
                 }
             }
         }
+        defer { metricsListener?.removeFile() }
         return waitForEnd()
     }
 

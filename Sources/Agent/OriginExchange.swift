@@ -26,6 +26,7 @@ struct OriginExchange: Sendable {
     private var scanner = HeadScanner()
     /// The final answer's body, once its head has come.
     private var body: BodyReader?
+    private var interimHeads = 0
     private var answerEnds = false
     private var isKept = false
     private var requestEnds: Bool
@@ -110,8 +111,9 @@ struct OriginExchange: Sendable {
             moved = true
             if case .reset = arrival { return true }
             try checkLength(of: arrival)
+            let trailers = try parsedTrailers(of: arrival)
             do throws(StreamError) {
-                try pass(arrival, to: connection)
+                try pass(arrival, trailers, to: connection)
             } catch {
                 throw OriginError(asking: error)
             }
@@ -138,9 +140,19 @@ struct OriginExchange: Sendable {
         }
     }
 
+    /// A relay must not send more behind its trailers than they are: see `checkLength`.
+    private func parsedTrailers(of arrival: Arriving) throws(OriginError) -> Fields? {
+        guard case .trailers(let piece) = arrival else { return nil }
+        do {
+            return try Fields.parse(trailers: piece.bytes[piece.payload])
+        } catch {
+            throw OriginError(code: .httpRequestError, reason: error.reason)
+        }
+    }
+
     /// Puts a piece of the request into the connection's output.
     private mutating func pass(
-        _ arrival: Arriving, to connection: OriginConnection
+        _ arrival: Arriving, _ trailers: Fields?, to connection: OriginConnection
     ) throws(StreamError) {
         switch arrival {
         case .body(var piece, let ends):
@@ -153,13 +165,14 @@ struct OriginExchange: Sendable {
                 try connection.stream.append(piece.bytes, framed)
             }
             if ends, request.isChunked { try connection.stream.append(lastChunk) }
-        case .trailers(let piece):
+        case .trailers:
             requestEnds = true
             // With a length announced there is no place for them (RFC 9110 §6.5).
             if request.isChunked {
-                try connection.stream.append(Array("0\r\n".utf8))
-                try connection.stream.append(piece.bytes, piece.payload)
-                try connection.stream.append(Array("\r\n".utf8))
+                var end = Array("0\r\n".utf8)
+                trailers?.appendEndToEnd(to: &end, dropping: .forbiddenInTrailers)
+                HeadWriter.end(to: &end)
+                try connection.stream.append(end)
             }
         case .head, .reset:
             // A session lets no second head of a request through; resets are met by the caller.
@@ -257,6 +270,10 @@ struct OriginExchange: Sendable {
         head.fields.appendEndToEnd(to: &piece.bytes)
         HeadWriter.end(to: &piece.bytes)
         if head.isInterim {
+            interimHeads += 1
+            if interimHeads > ResponseHead.maximumInterim {
+                throw OriginError(code: .httpProtocolError, reason: "too many interim heads")
+            }
             // A 100 to a client that did not ask for it would only puzzle it.
             if head.status != 100 || request.head.fields.contains(.expect, token: "100-continue") {
                 exchange.send(head: piece, ends: false, as: .response)

@@ -45,12 +45,17 @@ struct OriginRequest {
             mirror.prefix.isEmpty || head.form == .asterisk
             ? head.bytes[head.target] : (mirror.prefix + head.bytes[head.target])[...]
         HeadWriter.requestLine(method: head.bytes[head.method], target: target, to: &bytes)
-        var dropped: FieldSet = [.trailer]
+        // Trailers travel in chunks only (RFC 9110 §6.5).
+        var dropped: FieldSet = isChunked ? [] : [.trailer]
         if let host = mirror.host {
             dropped.insert(.host)
             HeadWriter.field("Host", host, to: &bytes)
         }
         head.fields.appendEndToEnd(to: &bytes, dropping: dropped)
+        // The relay says so where its client takes trailers.
+        if head.fields.contains(.te, token: "trailers") {
+            HeadWriter.text("TE: trailers\r\nConnection: TE\r\n", to: &bytes)
+        }
         if isChunked { HeadWriter.field("Transfer-Encoding", text: "chunked", to: &bytes) }
         HeadWriter.end(to: &bytes)
         self.bytes = bytes

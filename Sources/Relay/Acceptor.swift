@@ -59,10 +59,25 @@ struct Acceptor: Sendable {
         }
         let stream: ByteStream
         if let tls { stream = ByteStream(socket, tls) } else { stream = ByteStream(socket) }
+        let isAnnounced = service == .mirrors && relay.configuration.expectsProxyHeader
         let connection = ClientConnection(
             stream, permit: ConnectionPermit(connections), service: service,
             deadline: .after(
-                tls == nil ? relay.limits.headTimeout : relay.limits.handshakeTimeout))
+                tls == nil && !isAnnounced
+                    ? relay.limits.headTimeout : relay.limits.handshakeTimeout),
+            trusted: relay.configuration.trustedProxies)
+        if isAnnounced {
+            // Whoever may speak to us unannounced could speak as anybody.
+            guard connection.isTrusted else {
+                relay.metrics.refusedProxyHeaders.add()
+                relay.journal.debug("connection refused") {
+                    $0.field("CLIENT", connection.peerAddress)
+                    $0.field("REASON", "not from a trusted proxy")
+                }
+                return
+            }
+            connection.phase = .proxyHeader([])
+        }
         relay.parkingLot.park(connection)
     }
 }

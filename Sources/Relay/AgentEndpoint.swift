@@ -83,7 +83,7 @@ extension Relay {
         return .agent(
             AgentRegistration(
                 mirror: mirror, identity: credential.identity,
-                client: connection.stream.peer.description))
+                client: connection.clientAddress))
     }
 
     /// Gives the connection to a thread of its own, which runs the session.

@@ -30,6 +30,9 @@ struct Answer: Sendable {
         detail: "too many requests to this mirror at once", retryAfter: 1)
     static let draining = Answer(
         status: 503, error: .connectionLimitReached, detail: "the relay is stopping", retryAfter: 5)
+    static let plainOnTLS = Answer(
+        status: 400, error: .httpRequestError,
+        detail: "the plain HTTP request was sent to HTTPS port")
     static let headTooSlow = Answer(
         status: 408, error: .httpRequestError, detail: "the request head did not come in time")
     static let bodyTooSlow = Answer(

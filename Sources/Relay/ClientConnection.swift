@@ -11,6 +11,10 @@ import Wire
 /// A connection. Not Sendable: it has one owner at a time.
 final class ClientConnection {
     enum Phase {
+        /// The PROXY header is awaited; so much of it has come.
+        case proxyHeader([UInt8])
+        /// The first byte is awaited, which says whether the client speaks TLS.
+        case greeting
         /// TLS is being agreed.
         case handshake
         /// The next request's head is awaited or incomplete.
@@ -25,8 +29,12 @@ final class ClientConnection {
     let stream: ByteStream
     let service: Acceptor.Service
     let permit: ConnectionPermit
-    /// In figures, for log lines and forwarded fields.
-    let peerAddress: String
+    /// In figures; that which the PROXY header names, where there is one.
+    private(set) var peerAddress: String
+    /// The peer is a proxy whose word about its clients is believed.
+    private(set) var isTrusted: Bool
+    /// Who asks: of the request that is being served.
+    var origin: ClientOrigin?
     var input = InputBuffer()
     var scanner = HeadScanner()
     var phase: Phase
@@ -42,14 +50,25 @@ final class ClientConnection {
 
     init(
         _ stream: sending ByteStream, permit: ConnectionPermit, service: Acceptor.Service,
-        deadline: Deadline
+        deadline: Deadline, trusted: TrustedProxies
     ) {
         self.stream = stream
         self.permit = permit
         peerAddress = stream.peer.host
+        isTrusted = trusted.contains(peerAddress)
         self.service = service
         self.deadline = deadline
-        phase = stream.isEncrypted ? .handshake : .head
+        phase = stream.isEncrypted ? .greeting : .head
+    }
+
+    /// The client's address, for log lines and limits.
+    var clientAddress: String { origin?.address ?? peerAddress }
+
+    /// What a PROXY header has said. Where it names nobody, nobody is believed: the fields that
+    /// follow are the unknown client's.
+    func learn(_ header: ProxyHeader, trusted: TrustedProxies) {
+        peerAddress = header.client?.description ?? peerAddress
+        isTrusted = header.client != nil && trusted.contains(peerAddress)
     }
 
     /// Gives memory back before the connection rests.

@@ -46,10 +46,9 @@ struct ClientExchange {
         _ relay: Relay, _ connection: ClientConnection, _ request: MirrorRequest,
         _ place: MirrorPlace, _ doorbell: Doorbell
     ) -> ClientWorker.Step {
-        let client = relay.client(of: connection, request.head)
         guard
             let exchange = place.session.open(
-                request: request.forwarded(from: client), ends: !request.hasBody)
+                request: request.forwarded(by: connection.stream), ends: !request.hasBody)
         else {
             relay.submit(request.mirror.release(place))
             return relay.answer(
@@ -117,7 +116,8 @@ struct ClientExchange {
         if case .reset(let reset) = arrival {
             return .answer(Answer(reset), reason: reset.reason)
         }
-        try response.write(arrival, of: request, to: connection.stream)
+        try response.write(
+            arrival, of: request, isUploading: upload != nil, to: connection.stream)
         if !response.isComplete { return nil }
         try response.flush(to: connection.stream)
         return .complete

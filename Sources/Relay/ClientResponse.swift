@@ -41,6 +41,7 @@ struct ClientResponse {
     /// The connection ends with this answer.
     private(set) var closes = false
     private(set) var status = 0
+    private var interimHeads = 0
     private(set) var bytesOut = 0
 
     private static let maximumStaged = 8 * 1024
@@ -50,11 +51,14 @@ struct ClientResponse {
     init(_ rate: RateMeter) { self.rate = rate }
 
     /// Writes what has arrived. Blocks while the client is slow and much is waiting for it.
+    ///
+    /// - Parameter isUploading: the request's body has not come to its end.
     mutating func write(
-        _ arrival: Arriving, of request: MirrorRequest, to stream: ByteStream
+        _ arrival: Arriving, of request: MirrorRequest, isUploading: Bool, to stream: ByteStream
     ) throws(ClientFailure) {
         switch arrival {
-        case .head(let piece, let ends): try write(head: piece, ends: ends, request, stream)
+        case .head(let piece, let ends):
+            try write(head: piece, ends: ends, request, isUploading, stream)
         case .body(let piece, let ends): try write(body: piece, ends: ends, stream)
         case .trailers(let piece): try write(trailers: piece, stream)
         case .reset: return
@@ -65,7 +69,8 @@ struct ClientResponse {
     // MARK: - The head
 
     private mutating func write(
-        head piece: Piece, ends: Bool, _ request: MirrorRequest, _ stream: ByteStream
+        head piece: Piece, ends: Bool, _ request: MirrorRequest, _ isUploading: Bool,
+        _ stream: ByteStream
     ) throws(ClientFailure) {
         if hasBegun { throw .brokenAnswer("a second head") }
         let head: ResponseHead
@@ -81,23 +86,31 @@ struct ClientResponse {
         }
         if head.status == 101 { throw .brokenAnswer("an upgrade that nobody asked for") }
         if head.isInterim {
+            interimHeads += 1
+            if interimHeads > ResponseHead.maximumInterim {
+                throw .brokenAnswer("too many interim heads")
+            }
             if ends { throw .brokenAnswer("an interim head that ends the answer") }
             // RFC 9110 §15.2: an HTTP/1.0 client knows none of them.
             if request.head.minorVersion > 0 { try write(interim: head, stream) }
             return
         }
         status = head.status
-        closes = request.head.wantsClose
+        // RFC 9110 §10.1.1: whoever answers before the whole request says what becomes of the
+        // connection. The rest of the body is not awaited.
+        closes = request.head.wantsClose || isUploading
         var out: [UInt8] = []
         out.reserveCapacity(head.bytes.count + 128)
         HeadWriter.statusLine(head.status, reason: head.bytes[head.reason], to: &out)
         // Proxy-Status says who made an answer: an origin must not speak for the relay.
+        var dropped: FieldSet = [.proxyStatus]
+        // RFC 9110 §8.6: not even a length of 0 may stand there.
+        if head.status == 204 { dropped.insert(.contentLength) }
         if let mapped = MappedFields(request, head.fields) {
-            head.fields.appendEndToEnd(
-                to: &out, dropping: MappedFields.names.union([.proxyStatus]))
+            head.fields.appendEndToEnd(to: &out, dropping: MappedFields.names.union(dropped))
             mapped.append(head.fields, to: &out)
         } else {
-            head.fields.appendEndToEnd(to: &out, dropping: [.proxyStatus])
+            head.fields.appendEndToEnd(to: &out, dropping: dropped)
         }
         let hasNoBody =
             request.head.methodIs("HEAD") || head.status == 204 || head.status == 304
@@ -131,7 +144,7 @@ struct ClientResponse {
     {
         var out: [UInt8] = []
         HeadWriter.statusLine(head.status, reason: head.bytes[head.reason], to: &out)
-        head.fields.appendEndToEnd(to: &out, dropping: [.proxyStatus])
+        head.fields.appendEndToEnd(to: &out, dropping: [.proxyStatus, .contentLength])
         HeadWriter.end(to: &out)
         try append(out, 0..<out.count, stream)
     }
@@ -178,9 +191,7 @@ struct ClientResponse {
         case .chunked:
             let fields: Fields
             do {
-                var lines = Array(piece.bytes[piece.payload])
-                HeadWriter.end(to: &lines)
-                fields = try Fields.parse(lines, 0..<lines.count)
+                fields = try Fields.parse(trailers: piece.bytes[piece.payload])
             } catch {
                 throw .brokenAnswer(error.reason)
             }
@@ -202,7 +213,7 @@ struct ClientResponse {
             return
         }
         try unstage(stream)
-        hasSent = true
+        hasSent = hasSent || hasBegun
         // Few records at a time, so that no more than those wait encrypted for a slow client.
         var start = range.lowerBound
         while start < range.upperBound {

@@ -48,6 +48,8 @@ struct ClientWorker: Sendable {
         while true {
             let step: Step
             switch connection.phase {
+            case .proxyHeader(let begun): step = readProxyHeader(connection, begun)
+            case .greeting: step = readGreeting(connection)
             case .handshake: step = handshake(connection)
             case .head: step = readHead(connection, doorbell)
             case .lingering: step = discard(connection)
@@ -73,26 +75,9 @@ struct ClientWorker: Sendable {
 
     // MARK: - Before a request
 
-    private func handshake(_ connection: ClientConnection) -> Step {
-        do {
-            if try connection.stream.handshake() {
-                connection.phase = .head
-                connection.deadline = .after(relay.limits.headTimeout)
-                return .next
-            }
-            return connection.deadline.hasPassed ? .close : .park
-        } catch {
-            relay.metrics.failedHandshakes.add()
-            relay.journal.debug("handshake failed") {
-                $0.field("CLIENT", connection.stream.peer.host)
-                $0.field("REASON", error.description)
-            }
-            return .close
-        }
-    }
-
     /// Reads until a whole head is there, and serves it.
     private func readHead(_ connection: ClientConnection, _ doorbell: Doorbell) -> Step {
+        connection.origin = nil
         linger(connection)
         while true {
             do {
@@ -170,7 +155,16 @@ struct ClientWorker: Sendable {
         _ doorbell: Doorbell
     ) -> Step {
         connection.scanner = HeadScanner()
-        let asked = Asked(head, framing, connection)
+        let origin = ClientOrigin(connection, head.fields, relay.configuration.trustedProxies)
+        connection.origin = origin
+        var asked = Asked(head, framing, connection)
+        if head.methodIs("CONNECT") {
+            // What follows may be meant for the tunnel: it must not be read as a request.
+            asked.bodyIsUnread = true
+            return relay.answer(
+                Answer(status: 501, error: .httpRequestError, detail: "CONNECT is not served"),
+                on: connection, asked, reason: "CONNECT")
+        }
         switch connection.service {
         case .administration: return relay.administer(asked, on: connection)
         case .control: return relay.control(asked, on: connection)
@@ -181,7 +175,7 @@ struct ClientWorker: Sendable {
             hosts: relay.hosts)
         {
         case .mirror(let id, let target, let prefix):
-            return serve(id, target, prefix, head, framing, asked, connection, doorbell)
+            return serve(id, target, prefix, head, framing, asked, origin, connection, doorbell)
         case .agent: return relay.register(asked, on: connection)
         case .healthy: return relay.page("ok\n", on: connection, asked)
         case .ready:
@@ -196,16 +190,11 @@ struct ClientWorker: Sendable {
 
     private func serve(
         _ id: MirrorID, _ target: [UInt8], _ prefix: [UInt8], _ head: RequestHead,
-        _ framing: BodyFraming, _ request: Asked, _ connection: ClientConnection,
-        _ doorbell: Doorbell
+        _ framing: BodyFraming, _ request: Asked, _ origin: ClientOrigin,
+        _ connection: ClientConnection, _ doorbell: Doorbell
     ) -> Step {
         var asked = request
         asked.mirror = id
-        if head.methodIs("CONNECT") {
-            return relay.answer(
-                Answer(status: 501, error: .httpRequestError, detail: "CONNECT is not served"),
-                on: connection, asked, reason: "CONNECT")
-        }
         let mirror = relay.registry.find(id)
         var credential: Credential?
         if mirror?.isPublic != true {
@@ -225,7 +214,10 @@ struct ClientWorker: Sendable {
         }
         let request = MirrorRequest(
             mirror: mirror, head: head, framing: framing, target: target, prefix: prefix,
-            credential: credential, id: asked.requestID, start: asked.start)
+            client: origin, credential: credential,
+            hidesAuthorization: Credentials.standInAuthorization(
+                of: head.fields, used: credential, relay.keys),
+            id: asked.requestID, start: asked.start)
         if relay.isDraining {
             return relay.answer(.draining, on: connection, asked, reason: "draining")
         }

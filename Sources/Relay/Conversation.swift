@@ -163,7 +163,7 @@ extension Relay {
             }
             if asked.exchange > 0 { line.field("EXCHANGE", Int(asked.exchange)) }
             if !asked.requestID.isEmpty { line.field("REQUEST_ID", asked.requestID) }
-            line.field("CLIENT", connection.peerAddress)
+            line.field("CLIENT", connection.clientAddress)
             if let key = asked.key { line.field("KEY_ID", key) }
             if let head = asked.head {
                 line.field("METHOD", head.bytes[head.method])

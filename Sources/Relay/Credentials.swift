@@ -49,22 +49,38 @@ enum Credentials {
             return Credential(identity: identity, field: .magicmirrorKey)
         }
         guard fields.count(.authorization) == 1, let value = fields.value(.authorization),
-            let space = value.firstIndex(of: 0x20)
+            let secret = secret(in: value), let identity = cache.lookup(secret, in: keys),
+            identity.role == role
         else { return nil }
+        return Credential(identity: identity, field: .authorization)
+    }
+
+    /// What Authorization shows as Bearer, or as the password of Basic.
+    private static func secret(in value: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
+        guard let space = value.firstIndex(of: 0x20) else { return nil }
         let scheme = value[..<space]
         let rest = value[(space + 1)...].drop { $0 == 0x20 }
-        let identity: KeyIdentity?
-        if isScheme(scheme, "bearer") {
-            identity = cache.lookup(rest, in: keys)
-        } else if isScheme(scheme, "basic"), let pair = Cryptography.decodeBase64(rest),
+        if isScheme(scheme, "bearer") { return rest }
+        guard isScheme(scheme, "basic"), let pair = Cryptography.decodeBase64(rest),
             let colon = pair.firstIndex(of: 0x3A)
-        {
-            identity = cache.lookup(pair[(colon + 1)...], in: keys)
-        } else {
-            identity = nil
+        else { return nil }
+        return pair[(colon + 1)...]
+    }
+
+    /// Whether Authorization is none of the origin's business: it was used, or it shows a key too.
+    ///
+    /// Clients copy their key into each field that they know of. An origin that got it could ask
+    /// in their name.
+    static func standInAuthorization(
+        of fields: Fields, used credential: Credential?, _ keys: KeyStore
+    ) -> Bool {
+        if !fields.present.contains(.authorization) { return false }
+        if credential?.field == .authorization { return true }
+        return fields.lines.contains { line in
+            guard line.id == .authorization, let secret = secret(in: fields.bytes[line.value])
+            else { return false }
+            return keys.lookup(secret) != nil
         }
-        guard let identity, identity.role == role else { return nil }
-        return Credential(identity: identity, field: .authorization)
     }
 
     private static func isScheme(_ bytes: ArraySlice<UInt8>, _ name: StaticString) -> Bool {

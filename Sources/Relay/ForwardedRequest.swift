@@ -2,24 +2,14 @@
 //
 // Called by: ClientExchange, for each request.
 // Waits for: nothing.
-// Hard: fields that say who the client is are believed by origins. What a client sends under those
-// names is dropped, unless it is one of the configured proxies.
+// Hard: fields that say who the client is are believed by origins. So all of them are written anew
+// from what ClientOrigin believes, and what came under those names is dropped.
 
 import Connections
 import Program
+import Streams
 import Threads
 import Wire
-
-/// Who asks, as far as the relay knows it itself.
-struct ClientOrigin {
-    /// The peer's address in figures.
-    let address: String
-    let isEncrypted: Bool
-    /// The peer is one of the configured proxies.
-    let isTrusted: Bool
-    /// The address that it reached, for a request that names no host.
-    let ownHost: [UInt8]
-}
 
 /// What a worker knows of a request for a mirror.
 struct MirrorRequest: Sendable {
@@ -30,32 +20,56 @@ struct MirrorRequest: Sendable {
     let target: [UInt8]
     /// What stood before it.
     let prefix: [UInt8]
+    let client: ClientOrigin
     /// Nil: the mirror is public.
     let credential: Credential?
+    /// The origin does not get Authorization: it shows a key of this relay.
+    let hidesAuthorization: Bool
     let id: [UInt8]
     let start: Deadline
 
     var hasBody: Bool { framing != .none && framing != .length(0) }
 
+    /// The host that the client asked, if it named one.
+    var publicHost: ArraySlice<UInt8>? { client.host ?? head.authority }
+
+    /// What stands before the origin's paths where the client sees them.
+    var publicPrefix: [UInt8] { client.prefix + prefix }
+
     private static let replaced: FieldSet = [
         .forwarded, .xForwardedFor, .xForwardedHost, .xForwardedPrefix, .xForwardedProto,
         .xRequestId, .magicmirrorKey,
     ]
+    /// What else origins take for the word of a proxy.
+    private static let claims: FieldSet = [
+        .xForwardedPort, .xForwardedScheme, .xForwardedServer, .xForwardedSsl, .xRealIp,
+    ]
 
     /// The head for the agent: one message.
-    func forwarded(from client: ClientOrigin) -> Piece {
+    ///
+    /// - Parameter stream: the client's; it knows the address that was reached.
+    func forwarded(by stream: ByteStream) -> Piece {
         var piece = Piece(capacity: head.bytes.count + 512)
         HeadWriter.requestLine(
             method: head.bytes[head.method], target: target[...], to: &piece.bytes)
         var dropped = MirrorRequest.replaced
-        if let credential { dropped.insert(credential.field) }
+        if !client.isTrusted { dropped = dropped.union(MirrorRequest.claims) }
+        if hidesAuthorization { dropped.insert(.authorization) }
+        // RFC 9110 §10.1.1: such a client does not wait, and knows no 100.
+        if head.minorVersion == 0 { dropped.insert(.expect) }
         let fields = head.fields
         // HTTP/1.0 does without; the origin gets HTTP/1.1, which does not. The target may name one.
         if !fields.present.contains(.host) {
-            HeadWriter.field("Host", head.authority ?? client.ownHost[...], to: &piece.bytes)
+            HeadWriter.field(
+                "Host", head.authority ?? Array(stream.localAddress.description.utf8)[...],
+                to: &piece.bytes)
         }
         fields.appendEndToEnd(to: &piece.bytes, dropping: dropped)
-        appendForwarded(client, to: &piece.bytes)
+        // RFC 9110 §10.1.4: said by this hop for itself, and true if the client takes them.
+        if head.minorVersion > 0, fields.contains(.te, token: "trailers") {
+            HeadWriter.field("TE", text: "trailers", to: &piece.bytes)
+        }
+        appendForwarded(to: &piece.bytes)
         HeadWriter.field(
             "Via", text: head.minorVersion == 0 ? "1.0 magicmirrord" : "1.1 magicmirrord",
             to: &piece.bytes)
@@ -64,54 +78,38 @@ struct MirrorRequest: Sendable {
         return piece
     }
 
-    private func appendForwarded(_ client: ClientOrigin, to out: inout [UInt8]) {
-        let fields = head.fields
-        let host = head.authority
-        let given: (FieldName) -> ArraySlice<UInt8>? = { name in
-            client.isTrusted ? fields.value(name) : nil
+    private func appendForwarded(to out: inout [UInt8]) {
+        let hops = client.hops
+        HeadWriter.text("X-Forwarded-For: ", to: &out)
+        for (index, hop) in hops.enumerated() {
+            if index > 0 { HeadWriter.text(", ", to: &out) }
+            out.append(contentsOf: hop.utf8)
         }
-        let address = Array(client.address.utf8)
-        if let before = given(.xForwardedFor) {
-            HeadWriter.field("X-Forwarded-For", before + [0x2C, 0x20] + address, to: &out)
-        } else {
-            HeadWriter.field("X-Forwarded-For", address, to: &out)
+        HeadWriter.end(to: &out)
+        let scheme: StaticString = client.isSecure ? "https" : "http"
+        HeadWriter.field("X-Forwarded-Proto", text: scheme, to: &out)
+        if let publicHost { HeadWriter.field("X-Forwarded-Host", publicHost, to: &out) }
+        let publicPrefix = publicPrefix
+        if !publicPrefix.isEmpty {
+            HeadWriter.field("X-Forwarded-Prefix", publicPrefix, to: &out)
         }
-        let scheme: StaticString = client.isEncrypted ? "https" : "http"
-        if let before = given(.xForwardedProto) {
-            HeadWriter.field("X-Forwarded-Proto", before, to: &out)
-        } else {
-            HeadWriter.field("X-Forwarded-Proto", text: scheme, to: &out)
-        }
-        if let value = given(.xForwardedHost) ?? host {
-            HeadWriter.field("X-Forwarded-Host", value, to: &out)
-        }
-        let prefixBefore = given(.xForwardedPrefix) ?? []
-        if !prefix.isEmpty || !prefixBefore.isEmpty {
-            HeadWriter.field("X-Forwarded-Prefix", prefixBefore + prefix, to: &out)
-        }
-        appendElement(client, scheme, host, given(.forwarded), to: &out)
-    }
-
-    /// Forwarded (RFC 7239): an IPv6 address stands in brackets and quotes.
-    private func appendElement(
-        _ client: ClientOrigin, _ scheme: StaticString, _ host: ArraySlice<UInt8>?,
-        _ before: ArraySlice<UInt8>?, to out: inout [UInt8]
-    ) {
+        // RFC 7239 §4: an element for each hop, the client's first; only there we know the rest.
         HeadWriter.text("Forwarded: ", to: &out)
-        if let before {
-            HeadWriter.value(before, to: &out)
-            HeadWriter.text(", ", to: &out)
-        }
-        let isIPv6 = client.address.utf8.contains(0x3A)
-        HeadWriter.text(isIPv6 ? "for=\"[" : "for=", to: &out)
-        out.append(contentsOf: client.address.utf8)
-        HeadWriter.text(isIPv6 ? "]\";proto=" : ";proto=", to: &out)
-        HeadWriter.text(scheme, to: &out)
-        // The parser lets nothing into a host that would end a quoted string.
-        if let host {
-            HeadWriter.text(";host=\"", to: &out)
-            HeadWriter.value(host, to: &out)
-            HeadWriter.text("\"", to: &out)
+        for (index, hop) in hops.enumerated() {
+            if index > 0 { HeadWriter.text(", ", to: &out) }
+            let isIPv6 = hop.utf8.contains(0x3A)
+            HeadWriter.text(isIPv6 ? "for=\"[" : "for=", to: &out)
+            out.append(contentsOf: hop.utf8)
+            if isIPv6 { HeadWriter.text("]\"", to: &out) }
+            if index > 0 { continue }
+            HeadWriter.text(";proto=", to: &out)
+            HeadWriter.text(scheme, to: &out)
+            // The parser lets nothing into a host that would end a quoted string.
+            if let publicHost {
+                HeadWriter.text(";host=\"", to: &out)
+                HeadWriter.value(publicHost, to: &out)
+                HeadWriter.text("\"", to: &out)
+            }
         }
         HeadWriter.end(to: &out)
     }

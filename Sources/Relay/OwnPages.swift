@@ -21,8 +21,10 @@ extension Relay {
                 credential.identity.covers(user: $0.id.user, name: $0.id.name) && isKnown($0)
             }
             .sorted { $0.id.text < $1.id.text }
-        let authority = head.authority.map { String(decoding: $0, as: UTF8.self) } ?? ""
-        let scheme = connection.stream.isEncrypted ? "https" : "http"
+        let origin = connection.origin
+        let authority = String(decoding: origin?.host ?? head.authority ?? [], as: UTF8.self)
+        let scheme = origin?.isSecure == true ? "https" : "http"
+        let prefix = String(decoding: origin?.prefix ?? [], as: UTF8.self)
         var json = JSONWriter()
         json.array { json in
             for mirror in mine {
@@ -38,7 +40,7 @@ extension Relay {
                     } else {
                         json.null()
                     }
-                    json.member("address", "\(scheme)://\(authority)/m/\(mirror.id.text)/")
+                    json.member("address", "\(scheme)://\(authority)\(prefix)/m/\(mirror.id.text)/")
                 }
             }
         }

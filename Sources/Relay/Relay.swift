@@ -113,6 +113,9 @@ package final class Relay: Sendable {
         }
         _ = state.wait(until: .distantFuture) { $0.isStopping ? true : nil }
         drain()
+        for listener in listeners + [administration, controlListener].compactMap({ $0 }) {
+            listener.removeFile()
+        }
         journal.info("stopped")
     }
 
@@ -277,16 +280,5 @@ package final class Relay: Sendable {
     func isKnown(_ mirror: Mirror) -> Bool {
         registry.isConfigured(mirror.id)
             || keys.hasAgentKey(user: mirror.id.user, name: mirror.id.name, byName: false)
-    }
-
-    /// Who asks, as origins are told.
-    func client(of connection: ClientConnection, _ head: RequestHead) -> ClientOrigin {
-        ClientOrigin(
-            address: connection.peerAddress, isEncrypted: connection.stream.isEncrypted,
-            isTrusted: configuration.trustedProxies.contains {
-                $0.contains(connection.peerAddress)
-            },
-            ownHost: head.fields.present.contains(.host)
-                ? [] : Array(connection.stream.localAddress.description.utf8))
     }
 }

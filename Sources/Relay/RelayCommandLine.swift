@@ -51,6 +51,8 @@ package enum RelayCommandLine: Sendable {
             Setting("check", nil, "read the configuration, say what is wrong, stop", in: .option),
             Setting("quickstart", nil, "serve without any configuration", in: .option),
             Setting(
+                "listen", "ADDR:PORT", "where --quickstart listens (127.0.0.1:8443)", in: .option),
+            Setting(
                 "state", "DIR", "where --quickstart keeps its files (./magicmirror-quickstart)",
                 in: .option),
             Setting(
@@ -88,9 +90,8 @@ package enum RelayCommandLine: Sendable {
         for name in ["config", "check"] where values.isSet(name) {
             throw .commandLine("option '--\(name)' cannot stand beside '--quickstart'")
         }
-        let listen = values.all("listen")
-        if listen.count > 1 { throw .commandLine("option '--listen' is given twice") }
-        let address = listen.first ?? SettingValue("127.0.0.1:8443", .option("listen"))
+        let address =
+            values.first("listen") ?? SettingValue("127.0.0.1:8443", .option("listen"))
         var state = try values.path("state") ?? "magicmirror-quickstart"
         while state.count > 1 && state.hasSuffix("/") { state.removeLast() }
         return Quickstart(

@@ -46,7 +46,9 @@ package struct RelayConfiguration: Sendable {
     package var listening: [Listening]
     /// Nil: no TLS.
     package var certificate: Certificate?
-    package var trustedProxies: [AddressRange] = []
+    package var trustedProxies = TrustedProxies()
+    /// Each connection begins with a PROXY header.
+    package var expectsProxyHeader = false
     /// Lower case. Nil: no addressing by host but for the mirrors' own.
     package var domain: String?
     package var adminListening: SocketAddressText?
@@ -71,7 +73,7 @@ package struct RelayConfiguration: Sendable {
     static let settings: [Setting] =
         [
             Setting(
-                "listen", "ADDR:PORT", "where clients and agents connect", in: [.key, .option],
+                "listen", "ADDR:PORT", "where clients and agents connect", in: .key,
                 repeatable: true),
             Setting("certificate", "FILE", "certificate chain in PEM", in: .key),
             Setting("private-key", "FILE", "its private key in PEM", in: .key),
@@ -79,6 +81,8 @@ package struct RelayConfiguration: Sendable {
             Setting(
                 "trusted-proxies", "ADDRESSES", "whose X-Forwarded fields are believed", in: .key,
                 repeatable: true),
+            Setting(
+                "proxy-protocol", nil, "connections begin with a PROXY header of theirs", in: .key),
             Setting("domain", "NAME", "enables NAME--USER.DOMAIN", in: .key),
             Setting("admin-listen", "ADDR:PORT", "metrics and status, loopback only", in: .key),
             Setting("control-socket", "PATH", "for magicmirrorctl(8)", in: .key),
@@ -106,10 +110,19 @@ package struct RelayConfiguration: Sendable {
         }
         certificate = try Self.certificate(values, file)
         for value in try values.list("trusted-proxies") {
-            guard let range = AddressRange(value.text) else {
-                throw value.error("'\(value.text)' is no address or network such as 10.0.0.0/8")
+            if value.text == ClientOrigin.unixPeer {
+                trustedProxies.includesUnix = true
+            } else if let range = AddressRange(value.text) {
+                trustedProxies.ranges.append(range)
+            } else {
+                throw value.error(
+                    "'\(value.text)' is no address or network such as 10.0.0.0/8, nor 'unix'")
             }
-            trustedProxies.append(range)
+        }
+        expectsProxyHeader = try values.flag("proxy-protocol")
+        if expectsProxyHeader, trustedProxies.isEmpty {
+            throw values.first("proxy-protocol")!
+                .error("it needs 'trusted-proxies' (those that send the header)")
         }
         domain = try values.first("domain").map(Self.hostName)
         adminListening = try values.first("admin-listen").map { value throws(StartError) in

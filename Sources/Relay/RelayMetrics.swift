@@ -12,6 +12,7 @@ struct RelayMetrics: Sendable {
     let droppedConnections: Counter
     let acceptFailures: Counter
     let failedHandshakes: Counter
+    let refusedProxyHeaders: Counter
     /// By the first digit of the status, 1...5.
     let responses: [Counter]
     /// By error word, in the order of `ResetCode`.
@@ -34,6 +35,9 @@ struct RelayMetrics: Sendable {
             "accept_failures_total",
             "Times that no connection could be accepted for lack of resources.")
         failedHandshakes = all.counter("failed_handshakes_total", "TLS handshakes that failed.")
+        refusedProxyHeaders = all.counter(
+            "refused_proxy_headers_total",
+            "Connections without a PROXY header from a trusted proxy, refused.")
         responses = all.counters(
             "responses_total", "Responses to clients, by class of status.", label: "class",
             values: ["1xx", "2xx", "3xx", "4xx", "5xx"])

@@ -78,7 +78,12 @@ enum Route {
 
     /// The path from `start` on and the query, in origin form; `*` stays.
     private static func target(of head: RequestHead, from start: Int) -> [UInt8] {
-        if head.form == .asterisk { return [UInt8(ascii: "*")] }
+        // RFC 9112 §3.2.4: OPTIONS for a URL without a path asks about the whole server.
+        if head.form == .asterisk
+            || head.path.isEmpty && head.query == nil && head.methodIs("OPTIONS")
+        {
+            return [UInt8(ascii: "*")]
+        }
         let end = head.path.endIndex
         var target = Array(head.bytes[start..<end])
         if target.isEmpty { target = [UInt8(ascii: "/")] }
@@ -93,9 +98,11 @@ enum Route {
         byHost head: RequestHead, domain: String?, hosts: [String: MirrorID]
     ) -> MirrorID? {
         guard let authority = head.authority else { return nil }
-        // Without the port; an IPv6 address in brackets is nobody's name.
-        let host = String(decoding: authority.prefix { $0 != UInt8(ascii: ":") }, as: UTF8.self)
-            .lowercased()
+        // Without the port; an IPv6 address in brackets is nobody's name. A name may end with the
+        // root's dot (RFC 1034 §3.1).
+        var name = authority.prefix { $0 != UInt8(ascii: ":") }
+        if name.last == UInt8(ascii: ".") { name.removeLast() }
+        let host = String(decoding: name, as: UTF8.self).lowercased()
         if let id = hosts[host] { return id }
         guard let domain, host.hasSuffix("." + domain) else { return nil }
         let label = Array(host.utf8.dropLast(domain.utf8.count + 1))

@@ -65,9 +65,8 @@ package final class Exchange: Sendable {
     /// By the owner only.
     func setID(_ id: UInt32) { identifier.store(id, ordering: .relaxed) }
 
-    /// Heads that may wait: the final one, and more 1xx ones than any origin sends. They cost no
-    /// credit.
-    private static let maximumHeads = 16
+    /// Heads that may wait: all that one request may get. They cost no credit.
+    private static let maximumHeads = ResponseHead.maximumInterim + 1
     /// A piece up to this size joins the one before it, up to that size.
     fileprivate static let smallPiece = 1024
     fileprivate static let joinedPiece = 16 * 1024

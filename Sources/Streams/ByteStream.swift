@@ -48,6 +48,30 @@ package final class ByteStream {
 
     // MARK: - Now
 
+    /// Looks at up to `count` bytes that have come before TLS begins. They stay in the socket.
+    ///
+    /// - Returns: none where nothing is there now; nil at the peer's end.
+    package func peek(_ count: Int) throws(StreamError) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: count)
+        while true {
+            let seen = recv(descriptor, &bytes, count, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
+            if seen > 0 { return Array(bytes[..<seen]) }
+            if seen == 0 { return nil }
+            if errno == EAGAIN { return [] }
+            if errno != EINTR { throw StreamError(errno, "recv") }
+        }
+    }
+
+    /// Takes the next `count` bytes, which `peek` has shown.
+    package func skip(_ count: Int) {
+        var bytes = [UInt8](repeating: 0, count: count)
+        // They are there: this neither fails nor takes fewer.
+        if count > 0 { _ = recv(descriptor, &bytes, count, Int32(MSG_DONTWAIT)) }
+    }
+
+    /// Goes on without TLS, where the handshake has not begun.
+    package func dropTLS() { tls = nil }
+
     /// Goes on with the TLS handshake, as far as it goes now.
     ///
     /// - Returns: whether it is finished; else wait for the socket to be readable.

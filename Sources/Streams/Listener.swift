@@ -18,6 +18,8 @@ package final class Listener: Sendable {
     private let descriptor: Int32
     /// The address it is bound to, with the port that the system chose where 0 was asked.
     package let address: SocketAddress
+    /// The file of a unix socket that was made here.
+    private let file: String?
 
     /// Binds and listens. A unix socket that is there, but on which nobody listens, is replaced.
     ///
@@ -51,6 +53,7 @@ package final class Listener: Sendable {
         }
         self.descriptor = descriptor
         self.address = address.isUnix ? address : SocketAddress.of(descriptor, peer: false)
+        file = address.isUnix ? address.path : nil
     }
 
     /// Takes over a socket that another program has bound, and that listens.
@@ -69,6 +72,13 @@ package final class Listener: Sendable {
         else { return nil }
         self.descriptor = descriptor
         self.address = address
+        // Its file belongs to whoever made it.
+        file = nil
+    }
+
+    /// Removes the file of a unix socket, where this program made it and is about to end.
+    package func removeFile() {
+        if let file { unlink(file) }
     }
 
     private static func bind(_ descriptor: Int32, _ address: SocketAddress) -> Bool {

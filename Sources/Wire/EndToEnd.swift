@@ -13,9 +13,11 @@ extension FieldSet {
     /// The fields that may not stand in trailers since they frame, route, authenticate or describe
     /// the message (RFC 9110 §6.5.1).
     package static let forbiddenInTrailers: FieldSet = FieldSet.hopByHop.union([
-        .authorization, .contentLength, .contentType, .cookie, .date, .expect, .forwarded, .host,
-        .location, .magicmirrorKey, .proxyStatus, .retryAfter, .setCookie, .trailer, .via,
-        .xForwardedFor, .xForwardedHost, .xForwardedPrefix, .xForwardedProto, .xRequestId,
+        .authorization, .contentLength, .contentLocation, .contentType, .cookie, .date, .expect,
+        .forwarded, .host, .location, .magicmirrorKey, .proxyStatus, .refresh, .retryAfter,
+        .setCookie, .trailer, .via,
+        .xForwardedFor, .xForwardedHost, .xForwardedPort, .xForwardedPrefix, .xForwardedProto,
+        .xForwardedScheme, .xForwardedServer, .xForwardedSsl, .xRealIp, .xRequestId,
     ])
 }
 

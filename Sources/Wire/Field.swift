@@ -84,6 +84,13 @@ package struct Fields: Sendable {
         return try Fields(Array(buffer[range]), linesFrom: 0, limits: limits)
     }
 
+    /// Reads the lines of a TRAILERS message, which has no empty line behind them.
+    package static func parse(trailers: ArraySlice<UInt8>) throws(HeadError) -> Fields {
+        var lines = Array(trailers)
+        HeadWriter.end(to: &lines)
+        return try Fields(lines, linesFrom: 0, limits: HeadLimits())
+    }
+
     /// Reads the field lines that begin at `start` in `bytes` and end with it.
     @inline(__always)
     init(_ bytes: [UInt8], linesFrom start: Int, limits: HeadLimits) throws(HeadError) {

@@ -7,12 +7,14 @@
 /// A field name known here; all others are `other`.
 package enum FieldName: UInt8, Sendable, CaseIterable {
     case other
-    case accept, acceptEncoding, authorization, connection, contentLength, contentType, cookie, date
+    case accept, acceptEncoding, authorization, connection, contentLength, contentLocation
+    case contentType, cookie, date
     case expect, forwarded, host, keepAlive, location, magicmirrorKey, proxyAuthenticate
-    case proxyAuthorization, proxyConnection, proxyStatus, retryAfter, secWebSocketAccept
+    case proxyAuthorization, proxyConnection, proxyStatus, refresh, retryAfter, secWebSocketAccept
     case secWebSocketExtensions, secWebSocketKey, secWebSocketProtocol, secWebSocketVersion
     case server, setCookie, te, trailer, transferEncoding, upgrade, userAgent, via
-    case xForwardedFor, xForwardedHost, xForwardedPrefix, xForwardedProto, xRequestId
+    case xForwardedFor, xForwardedHost, xForwardedPort, xForwardedPrefix, xForwardedProto
+    case xForwardedScheme, xForwardedServer, xForwardedSsl, xRealIp, xRequestId
 
     /// The name as it is written on the wire; empty for `other`.
     package var text: StaticString {
@@ -23,6 +25,7 @@ package enum FieldName: UInt8, Sendable, CaseIterable {
         case .authorization: "Authorization"
         case .connection: "Connection"
         case .contentLength: "Content-Length"
+        case .contentLocation: "Content-Location"
         case .contentType: "Content-Type"
         case .cookie: "Cookie"
         case .date: "Date"
@@ -36,6 +39,7 @@ package enum FieldName: UInt8, Sendable, CaseIterable {
         case .proxyAuthorization: "Proxy-Authorization"
         case .proxyConnection: "Proxy-Connection"
         case .proxyStatus: "Proxy-Status"
+        case .refresh: "Refresh"
         case .retryAfter: "Retry-After"
         case .secWebSocketAccept: "Sec-WebSocket-Accept"
         case .secWebSocketExtensions: "Sec-WebSocket-Extensions"
@@ -52,8 +56,13 @@ package enum FieldName: UInt8, Sendable, CaseIterable {
         case .via: "Via"
         case .xForwardedFor: "X-Forwarded-For"
         case .xForwardedHost: "X-Forwarded-Host"
+        case .xForwardedPort: "X-Forwarded-Port"
         case .xForwardedPrefix: "X-Forwarded-Prefix"
         case .xForwardedProto: "X-Forwarded-Proto"
+        case .xForwardedScheme: "X-Forwarded-Scheme"
+        case .xForwardedServer: "X-Forwarded-Server"
+        case .xForwardedSsl: "X-Forwarded-Ssl"
+        case .xRealIp: "X-Real-Ip"
         case .xRequestId: "X-Request-Id"
         }
     }
@@ -87,7 +96,7 @@ struct FieldNameTable {
     /// Each access costs a few nanoseconds: fetch it once per head.
     static let known = FieldNameTable()
 
-    private static let slotBits: UInt64 = 7
+    private static let slotBits: UInt64 = 8
     private var multiplier: UInt64 = 1
     private var slots: [Slot] = []
 
@@ -97,7 +106,7 @@ struct FieldNameTable {
             return Slot(name: FoldedName(text.span, from: 0, to: text.count).words, id: id)
         }
         repeat {
-            // The multiplier of Knuth's MMIX generator; about a hundred steps are needed.
+            // The multiplier of Knuth's MMIX generator; some fifty steps are needed.
             multiplier = multiplier &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
             slots = Array(repeating: Slot(), count: 1 << Int(Self.slotBits))
             for name in names where slots[index(of: name.name)].id == .other {
@@ -138,6 +147,8 @@ package struct FieldSet: ExpressibleByArrayLiteral, Equatable, Sendable {
 
     @inline(__always)
     package mutating func insert(_ name: FieldName) { bits |= 1 &<< UInt64(name.rawValue) }
+
+    package func isDisjoint(with other: FieldSet) -> Bool { bits & other.bits == 0 }
 
     package func union(_ other: FieldSet) -> FieldSet {
         var union = self

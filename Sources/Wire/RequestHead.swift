@@ -97,6 +97,12 @@ package struct RequestHead: Sendable {
     }
 }
 
+/// Whether `bytes` are `host[:port]`, as strictly as a Host field is read.
+package func isAuthority(_ bytes: ArraySlice<UInt8>) -> Bool {
+    let bytes = Array(bytes)
+    return bytes.span.isAuthority(0..<bytes.count)
+}
+
 /// The four forms of a request target (RFC 9112 §3.2); ranges are offsets into the head's bytes.
 package enum TargetForm: Sendable, Equatable {
     /// `/path?query`
@@ -231,8 +237,10 @@ extension Span<UInt8> {
 
     /// Whether `range` is `host[:port]`, the host a name, an IPv4 or a bracketed IPv6 address.
     ///
-    /// Narrower than RFC 3986: no user information, no `%`, none of `!$&'()*+,;=`.
+    /// Narrower than RFC 3986: no user information, no `%`, none of `!$&'()*+,;=`; and no longer
+    /// than a name can be (RFC 3986 §3.2.2), since it is repeated in several fields.
     func isAuthority(_ range: Range<Int>) -> Bool {
+        guard range.count <= 255 + 6 else { return false }
         var at = range.lowerBound
         let end = range.upperBound
         if at < end, self[at] == 0x5B {

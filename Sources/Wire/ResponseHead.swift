@@ -14,6 +14,10 @@ package struct ResponseHead: Sendable {
 
     package var bytes: [UInt8] { fields.bytes }
 
+    /// Interim heads that one request may get: more than origins have to say, and an end for one
+    /// that never comes to its answer.
+    package static let maximumInterim = 15
+
     /// Whether another head follows for the same request: 1xx but 101 (RFC 9110 §15.2).
     package var isInterim: Bool { status < 200 && status != 101 }
 

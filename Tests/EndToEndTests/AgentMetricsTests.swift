@@ -83,9 +83,13 @@ struct AgentMetricsTests {
     @Test func `metrics are served on a unix socket too`() throws {
         try stage { stage in
             let path = stage.path("metrics")
-            _ = try port(of: lonely(stage, "unix:\(path)"))
+            let agent = try lonely(stage, "unix:\(path)")
+            _ = try port(of: agent)
             let answer = try stage.curl("http://a/metrics", ["--unix-socket", path])
             #expect(answer.text.contains("\nmagicmirror_agent_sessions 0\n"), "\(answer.error)")
+            agent.send(SIGTERM)
+            #expect(try agent.exit() == .code(0))
+            #expect(!FileManager.default.fileExists(atPath: path))
         }
     }
 

@@ -71,6 +71,39 @@ struct OriginFailureTests {
         "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX-Name : space\r\nContent-Length: 0\r\n\r\n",
         "HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1,1\r\n\r\na",
+        "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\na",
+        "HTTP/1.1 200 OK\r\nContent-Length: 0x1\r\n\r\na",
+        "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\na",
+        "HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\na",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\nabc",
+        "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        "HTTP/1.1 600 Odd\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 99 Odd\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 1000 Odd\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 +20 Odd\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1  200 OK\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 O\0K\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: a\nSet-Cookie: forged=1\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: \0\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nnonsense\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: \(String(repeating: "x", count: 33 * 1024))\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n\((0..<129).map { "X-\($0): y\r\n" }.joined())\r\n",
+        "<html>It works</html>\r\n\r\n", "\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{a}\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     ])
     func `an origin that does not speak HTTP breaks the protocol`(garbage: String) throws {
         try stage { stage in
@@ -143,7 +176,13 @@ struct OriginFailureTests {
         }
     }
 
-    @Test(arguments: ["xyz\r\n", "4\r\npartX\r\n", "-1\r\n", "ffffffffffffffffff\r\n", "4\npart\n"])
+    @Test(arguments: [
+        "xyz\r\n", "4\r\npartX\r\n", "-1\r\n", "ffffffffffffffffff\r\n", "4\npart\n",
+        "+4\r\npart\r\n",
+        " 4\r\npart\r\n", "4 \r\npart\r\n", "0x4\r\npart\r\n", "4\r\npart\n", "4;\0\r\npart\r\n",
+        "4;x\npart\r\n", "4;\(String(repeating: "x", count: 1025))\r\npart\r\n", "\r\n",
+        "0\r\nX : y\r\n\r\n", "0\r\nX: y\nZ: z\r\n\r\n",
+    ])
     func `an answer with a broken chunk is cut`(chunk: String) throws {
         try stage { stage in
             let origin = try Origin { visit in

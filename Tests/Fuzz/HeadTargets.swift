@@ -100,3 +100,20 @@ func responseHead(_ bytes: [UInt8]) {
     }
     passed(head.fields)
 }
+
+/// The header of a TCP proxy: no prefix of it is one, and what follows changes nothing.
+func proxyHeader(_ bytes: [UInt8]) {
+    if let address = IPAddress(element: bytes[...]) {
+        promise(
+            IPAddress(address.description) == address, "written it is another address: \(address)")
+    }
+    guard let header = try? ProxyHeader.parse(bytes) else { return }
+    promise(header.length <= min(bytes.count, ProxyHeader.maximumLength), "beyond its limit")
+    promise(
+        (try? ProxyHeader.parse(Array(bytes[..<header.length]))) == header,
+        "what follows changes it")
+    for end in 0..<header.length {
+        let part = outcome { try ProxyHeader.parse(Array(bytes[..<end])) }
+        promise(part.error == nil && part.value == .some(nil), "\(end) bytes of it are \(part)")
+    }
+}

@@ -24,7 +24,8 @@ import Wire
         private-key = /tls/key.pem
         plaintext = no
         trusted-proxies = 127.0.0.1, 10.0.0.0/8
-        trusted-proxies = ::1
+        trusted-proxies = ::1, unix
+        proxy-protocol = yes
         domain = Relay.Example.com
         admin-listen = 127.0.0.1:9480
         control-socket = /run/magicmirrord/control
@@ -79,7 +80,10 @@ import Wire
                     chainFile: directory.path + "/tls/chain.pem", privateKeyFile: "/tls/key.pem"))
         #expect(
             configuration.trustedProxies
-                == ["127.0.0.1", "10.0.0.0/8", "::1"].map { AddressRange($0) })
+                == TrustedProxies(
+                    ranges: ["127.0.0.1", "10.0.0.0/8", "::1"].map { AddressRange($0)! },
+                    includesUnix: true))
+        #expect(configuration.expectsProxyHeader)
         #expect(configuration.domain == "relay.example.com")
         #expect(configuration.adminListening == .tcp(HostPort(host: "127.0.0.1", port: 9480)))
         #expect(configuration.controlSocket == "/run/magicmirrord/control")
@@ -182,7 +186,12 @@ import Wire
         ),
         (
             "trusted-proxies = 10.0.0.1/8", 3,
-            "key 'trusted-proxies': '10.0.0.1/8' is no address or network such as 10.0.0.0/8"
+            "key 'trusted-proxies': '10.0.0.1/8' is no address or network such as 10.0.0.0/8,"
+                + " nor 'unix'"
+        ),
+        (
+            "proxy-protocol = yes", 3,
+            "key 'proxy-protocol': it needs 'trusted-proxies' (those that send the header)"
         ),
         ("trusted-proxies = ::1,", 3, "key 'trusted-proxies': its list has an empty part"),
         (
@@ -356,6 +365,9 @@ import Wire
             return
         }
         #expect(help.contains("--quickstart"))
+        // With --quickstart, one is all there can be.
+        #expect(help.contains("--listen ADDR:PORT"))
+        #expect(!help.contains("may be repeated"))
         #expect(version == "magicmirrord \(Version.number)\n")
     }
 }

@@ -32,8 +32,12 @@ extension Stage {
     ///
     /// It is one process: workers would outlive a master that is killed.
     ///
-    /// - Parameter more: further lines of its `server` block.
-    func nginx(serving directory: String, _ more: String = "") throws -> Service {
+    /// - Parameters:
+    ///   - more: further lines of its `server` block.
+    ///   - secure: it speaks TLS.
+    func nginx(
+        serving directory: String, _ more: String = "", secure: Bool = false
+    ) throws -> Service {
         try onFreePort { port in
             let configuration = try write(
                 "nginx-\(port).conf",
@@ -54,7 +58,7 @@ extension Stage {
                     sendfile on;
                     keepalive_requests 100000;
                     server {
-                        listen 127.0.0.1:\(port);
+                        listen 127.0.0.1:\(port)\(secure ? " ssl" : "");
                         root \(directory);
                         \(more)
                     }
