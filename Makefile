@@ -21,7 +21,8 @@ programs = .build/release
 
 needs_build = libssl-dev pkg-config
 needs_demo = $(needs_build) ca-certificates curl prometheus
-needs_check = $(needs_demo) git gzip haproxy mandoc nginx-light openssl python3
+needs_check = $(needs_demo) git gzip haproxy libnss-wrapper mandoc nginx-light openssl python3 \
+    tinyproxy
 needs_real = $(needs_demo) chromium chromium-driver openssl python3 python3-venv
 needs_bench = $(needs_build) nginx-light openssl python3 wrk
 

@@ -73,7 +73,7 @@ package struct APIKey: Sendable, Equatable, CustomStringConvertible, CustomDebug
         }
         guard let path = try values.path("apikey-file"), let value = values.first("apikey-file")
         else { return nil }
-        return try read(path, place: value.error, &warnings)
+        return try read(path, place: value.unusable, &warnings)
     }
 
     private static func read(

@@ -11,6 +11,8 @@ package enum AgentCommandLine: Sendable {
     case run(AgentConfiguration)
     /// The configuration is right: say so and stop.
     case check(AgentConfiguration)
+    /// Try everything that serving needs, say what does not hold, and stop.
+    case doctor(AgentConfiguration)
     /// Print this text and stop with this code.
     case print(String, ExitCode)
 
@@ -21,6 +23,7 @@ package enum AgentCommandLine: Sendable {
         verbs: [
             SettingTable.Verb("run", "connect to the relays and serve (without a verb, too)"),
             SettingTable.Verb("check", "read the configuration, say what is wrong, stop"),
+            SettingTable.Verb("doctor", "try relays and origins, say what to do, stop"),
             SettingTable.Verb("policy show", "print the rules of each mirror"),
             SettingTable.Verb(
                 "policy test", operands: ["METHOD", "PATH"], "say what the rules do with a request"),
@@ -54,7 +57,11 @@ package enum AgentCommandLine: Sendable {
         default:
             let configuration = try AgentConfiguration(
                 options: options.values, file: file, environment)
-            return options.verb == "check" ? .check(configuration) : .run(configuration)
+            switch options.verb {
+            case "check": return .check(configuration)
+            case "doctor": return .doctor(configuration)
+            default: return .run(configuration)
+            }
         }
     }
 

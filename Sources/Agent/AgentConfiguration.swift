@@ -3,6 +3,7 @@
 // Called by: AgentCommandLine, once, at the start. Then a constant that every thread may read.
 
 import Program
+import Streams
 import Wire
 
 /// Everything that the operator of an agent can set.
@@ -37,7 +38,9 @@ package struct AgentConfiguration: Sendable {
         package let localTrustFile: String?
         /// Take any certificate of the origin.
         package let localIsInsecure: Bool
-        /// The trust files as they were written, to say where one stands that is of no use.
+        /// The certificate to show to the origin.
+        package let localIdentity: TLSContext.Identity?
+        /// The files as they were written, to say where one stands that is of no use.
         package let written: SettingValues
     }
 
@@ -82,6 +85,12 @@ package struct AgentConfiguration: Sendable {
             in: [.option, .key, .sectionKey]),
         Setting(
             "local-insecure", nil, "take any certificate of the service",
+            in: [.option, .key, .sectionKey]),
+        Setting(
+            "local-certificate", "FILE", "certificate to show to the service",
+            in: [.option, .key, .sectionKey]),
+        Setting(
+            "local-private-key", "FILE", "the private key of that certificate",
             in: [.option, .key, .sectionKey]),
         Setting(
             "proxy", "URL", "HTTP proxy on the way to the relay",
@@ -133,7 +142,9 @@ extension AgentConfiguration.Mirror {
         let values = source.values
         name = source.name
         // No more than that: the key must not be printed with the rest.
-        written = values.only(["ca-file", "local-ca-file"])
+        written = values.only([
+            "ca-file", "local-ca-file", "local-certificate", "local-private-key",
+        ])
         guard let localValue = values.first("local") else {
             throw source.missing("local", "http://127.0.0.1:9090")
         }
@@ -173,6 +184,26 @@ extension AgentConfiguration.Mirror {
         if localIsInsecure, localTrustFile != nil, let value = values.first("local-ca-file") {
             throw value.error("it has no use beside 'local-insecure'")
         }
+        localIdentity = try Self.identity(values)
+    }
+
+    /// The certificate for the origin and its key: both or none.
+    private static func identity(
+        _ values: SettingValues
+    ) throws(StartError) -> TLSContext.Identity? {
+        let certificate = try values.path("local-certificate")
+        let privateKey = try values.path("local-private-key")
+        if let certificate, let privateKey {
+            return TLSContext.Identity(certificate: certificate, privateKey: privateKey)
+        }
+        for (name, other) in [
+            ("local-certificate", "local-private-key"), ("local-private-key", "local-certificate"),
+        ] {
+            if let value = values.first(name) {
+                throw value.error("it needs '\(other)' beside it")
+            }
+        }
+        return nil
     }
 
     private static func parse<Value>(

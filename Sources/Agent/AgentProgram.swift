@@ -31,7 +31,8 @@ package final class AgentProgram: Sendable {
     let metrics = AgentMetrics()
     let journal: Journal
     let limits: AgentLimits
-    /// Of this process; a session of the same instance replaces the one before.
+    /// Of this process. With the number of mirror and relay behind it, it names an instance: a
+    /// session replaces the one before of the same instance.
     let instance: String
 
     /// Reads trust files, binds the address of the metrics. Serves nothing yet.
@@ -164,37 +165,43 @@ package final class AgentProgram: Sendable {
 }
 
 extension Mirror {
-    fileprivate init(
-        _ mirror: AgentConfiguration.Mirror, limits: AgentLimits
-    ) throws(StartError) {
+    /// Reads the files that it takes to reach the origin.
+    init(_ mirror: AgentConfiguration.Mirror, limits: AgentLimits) throws(StartError) {
         name = mirror.name
-        prefix = Array(mirror.local.prefix.utf8)
         policy = mirror.policy
         let tls = mirror.local.isSecure ? try mirror.originContext() : nil
         origin = Origin(mirror.local, tls: tls, limits: limits)
-        switch mirror.hostField {
-        case .preserve: host = nil
-        case .local: host = Array(mirror.local.hostField.utf8)
-        case .value(let value): host = Array(value.utf8)
-        }
+        let host: [UInt8]? =
+            switch mirror.hostField {
+            case .preserve: nil
+            case .local: Array(mirror.local.hostField.utf8)
+            case .value(let value): Array(value.utf8)
+            }
+        paths = OriginPaths(mirror.local, host: host)
     }
 }
 
 extension AgentConfiguration.Mirror {
-    fileprivate func relayContext() throws(StartError) -> TLSContext {
-        try context("ca-file", trust: trustFile, verifies: true)
+    /// Reads the files that it takes to trust the relays.
+    func relayContext() throws(StartError) -> TLSContext {
+        do throws(TLSConfigurationError) {
+            return try TLSContext(trust: trustFile, verifies: true)
+        } catch {
+            throw written.unusable("ca-file", error.message)
+        }
     }
 
     fileprivate func originContext() throws(StartError) -> TLSContext {
-        try context("local-ca-file", trust: localTrustFile, verifies: !localIsInsecure)
-    }
-
-    private func context(
-        _ setting: String, trust: String?, verifies: Bool
-    ) throws(StartError) -> TLSContext {
         do throws(TLSConfigurationError) {
-            return try TLSContext(trust: trust, verifies: verifies)
+            return try TLSContext(
+                trust: localTrustFile, verifies: !localIsInsecure, identity: localIdentity)
         } catch {
+            let setting =
+                switch error.subject {
+                case .trust: "local-ca-file"
+                case .certificate: "local-certificate"
+                case .privateKey: "local-private-key"
+                }
             throw written.unusable(setting, error.message)
         }
     }

@@ -17,7 +17,9 @@ struct MirrorSource {
     let place: String?
 
     /// Settings that hold together: the level that sets one of them sets them all.
-    private static let groups = [["policy", "allow"], ["apikey", "apikey-file"]]
+    private static let groups = [
+        ["policy", "allow"], ["apikey", "apikey-file"], ["local-certificate", "local-private-key"],
+    ]
 
     /// The settings of the mirror, of each the first that is set.
     var values: SettingValues { Self.joined(options, section, top) }

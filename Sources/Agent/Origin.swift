@@ -121,14 +121,14 @@ final class Origin: Sendable {
                 return OriginConnection(stream)
             }
         } catch {
-            throw OriginError(connecting: error)
+            throw OriginError(connecting: error, to: local)
         }
     }
 }
 
 extension OriginError {
     /// Before the connection stood.
-    init(connecting error: StreamError) {
+    init(connecting error: StreamError, to local: LocalURL) {
         let code: ResetCode =
             switch error {
             case .timedOut: .connectionTimeout
@@ -139,12 +139,18 @@ extension OriginError {
             case .certificate, .tls: .tlsCertificateError
             case .exhausted: .destinationUnavailable
             }
-        self.init(code: code, reason: error.description)
+        self.init(code: code, reason: "\(local): \(error.description)")
     }
 
     /// On a connection that stood, before the head of the answer was complete.
     init(asking error: StreamError) {
-        let code: ResetCode = error == .timedOut ? .httpResponseTimeout : .connectionTerminated
+        let code: ResetCode =
+            switch error {
+            case .timedOut: .httpResponseTimeout
+            // Under TLS 1.3 an origin refuses our certificate, or misses it, only now.
+            case .certificate, .tls: .tlsCertificateError
+            default: .connectionTerminated
+            }
         self.init(code: code, reason: error.description)
     }
 

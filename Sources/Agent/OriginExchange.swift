@@ -28,6 +28,9 @@ struct OriginExchange: Sendable {
     private var body: BodyReader?
     private var interimHeads = 0
     private var answerEnds = false
+    /// The last of the answer: it goes out once the connection is in the store again, where the
+    /// client's next request will look for it.
+    private var last: Arriving?
     private var isKept = false
     private var requestEnds: Bool
     private var hasAnswered = false
@@ -54,7 +57,8 @@ struct OriginExchange: Sendable {
     }
 
     enum Outcome {
-        /// The answer is complete; whether the connection is fit for another request.
+        /// The answer is complete, but for `sendLast`; whether the connection is fit for another
+        /// request.
         case complete(isKept: Bool)
         /// The relay cut the exchange, or its session is lost.
         case cut
@@ -267,7 +271,8 @@ struct OriginExchange: Sendable {
         var piece = Piece(capacity: head.bytes.count)
         HeadWriter.statusLine(
             head.status, reason: head.bytes[head.reason], to: &piece.bytes)
-        head.fields.appendEndToEnd(to: &piece.bytes)
+        mirror.paths.append(
+            head.fields, asked: request.head.fields.value(.host), to: &piece.bytes)
         HeadWriter.end(to: &piece.bytes)
         if head.isInterim {
             interimHeads += 1
@@ -285,7 +290,11 @@ struct OriginExchange: Sendable {
         body = reader
         answerEnds = reader.hasEnded
         isKept = !head.wantsClose && framing != .untilClose
-        exchange.send(head: piece, ends: answerEnds, as: .response)
+        if answerEnds {
+            last = .head(piece, ends: true)
+        } else {
+            exchange.send(head: piece, ends: false, as: .response)
+        }
         return true
     }
 
@@ -323,10 +332,21 @@ struct OriginExchange: Sendable {
                 if !piece.isEmpty, !pass(piece, ends: false) { return false }
                 var lines = Piece(capacity: trailers.bytes.count)
                 trailers.appendEndToEnd(to: &lines.bytes, dropping: .forbiddenInTrailers)
-                exchange.send(trailers: lines)
-                return true
+                last = .trailers(lines)
+            } else {
+                last = .body(piece, ends: true)
             }
-            return pass(piece, ends: true)
+            return true
+        }
+    }
+
+    /// Sends the last of a complete answer; blocks while the session's queue is full.
+    func sendLast() {
+        switch last {
+        case .head(let piece, let ends): exchange.send(head: piece, ends: ends, as: .response)
+        case .body(let piece, let ends): _ = pass(piece, ends: ends)
+        case .trailers(let lines): exchange.send(trailers: lines)
+        case .reset, nil: break
         }
     }
 

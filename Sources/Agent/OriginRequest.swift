@@ -35,19 +35,16 @@ struct OriginRequest {
         }
         isChunked = length == nil
         methodIsHead = head.methodIs("HEAD")
-        isRepeatable =
-            ends
-            && (methodIsHead || head.methodIs("GET") || head.methodIs("OPTIONS")
-                || head.methodIs("PUT") || head.methodIs("DELETE") || head.methodIs("TRACE"))
+        isRepeatable = ends && head.methodIsIdempotent
         var bytes: [UInt8] = []
         bytes.reserveCapacity(head.bytes.count + 128)
         let target =
-            mirror.prefix.isEmpty || head.form == .asterisk
-            ? head.bytes[head.target] : (mirror.prefix + head.bytes[head.target])[...]
+            mirror.paths.prefix.isEmpty || head.form == .asterisk
+            ? head.bytes[head.target] : (mirror.paths.prefix + head.bytes[head.target])[...]
         HeadWriter.requestLine(method: head.bytes[head.method], target: target, to: &bytes)
         // Trailers travel in chunks only (RFC 9110 §6.5).
         var dropped: FieldSet = isChunked ? [] : [.trailer]
-        if let host = mirror.host {
+        if let host = mirror.paths.host {
             dropped.insert(.host)
             HeadWriter.field("Host", host, to: &bytes)
         }
@@ -66,9 +63,6 @@ struct OriginRequest {
 struct Mirror: Sendable {
     let name: MirrorName
     let origin: Origin
-    /// Before the path of each request.
-    let prefix: [UInt8]
-    /// The Host field for the origin; nil keeps the client's.
-    let host: [UInt8]?
+    let paths: OriginPaths
     let policy: Policy
 }

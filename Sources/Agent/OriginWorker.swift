@@ -65,7 +65,7 @@ struct OriginWorker: Sendable {
             throw OriginError(code: .httpRequestDenied, reason: "refused by the agent: \(reason)")
         }
         // With a prefix, only what is below it is for this mirror.
-        if !job.mirror.prefix.isEmpty, PathDoubt.climbs(head.path) {
+        if !job.mirror.paths.prefix.isEmpty, PathDoubt.climbs(head.path) {
             throw OriginError(
                 code: .httpRequestDenied,
                 reason: "refused by the agent: \(PathDoubt.dotSegment.rawValue)")
@@ -98,6 +98,7 @@ struct OriginWorker: Sendable {
             switch try exchange.run(on: connection) {
             case .complete(let isKept):
                 if isKept { origin.put(connection) }
+                exchange.sendLast()
                 return
             case .cut:
                 throw OriginError(

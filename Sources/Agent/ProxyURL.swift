@@ -32,9 +32,11 @@ package struct ProxyURL: Sendable, Equatable {
             throw TextError("'\(host)' is no host and port (write http://HOST:PORT)")
         }
         guard let at else { return ProxyURL(address: address, authorization: nil) }
-        guard let credentials = PercentEncoding.decode(authority[..<at].utf8) else {
+        guard var credentials = PercentEncoding.decode(authority[..<at].utf8) else {
             throw TextError("user and password have a broken percent-encoding")
         }
+        // Without a password, too, there is a colon behind the user (RFC 7617 §2).
+        if !authority[..<at].utf8.contains(0x3A) { credentials.append(0x3A) }
         return ProxyURL(
             address: address, authorization: Array("Basic ".utf8) + Cryptography.base64(credentials)
         )
@@ -60,13 +62,14 @@ package struct ProxyURL: Sendable, Equatable {
         return nil
     }
 
-    /// Whether a list `host,.domain,10.0.0.0/8,host:port,*` names the address.
+    /// Whether a list `host,.domain,*.domain,10.0.0.0/8,host:port,*` names the address.
     static func isExcepted(_ address: HostPort, by list: String) -> Bool {
         let host = address.host.lowercased()
         let isAddress = AddressRange(host) != nil
-        return list.split(separator: ",").contains { part in
-            var entry = trimmed(part).lowercased()
+        return list.split(whereSeparator: { ", \t".contains($0) }).contains { part in
+            var entry = part.lowercased()
             if entry == "*" { return true }
+            if entry.hasPrefix("*.") { entry.removeFirst() }
             if AddressRange(entry)?.contains(host) == true { return true }
             if let exact = HostPort(entry, defaultPort: address.port) {
                 guard exact.port == address.port else { return false }

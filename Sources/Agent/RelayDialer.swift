@@ -20,6 +20,18 @@ enum DialError: Error {
     }
 }
 
+/// How far `dial` has come.
+enum DialStep: Sendable {
+    /// TCP to the relay or the proxy, at this address.
+    case reached(String)
+    /// The proxy lets us through.
+    case tunnelled
+    /// TLS, and the certificate is good.
+    case secured
+    /// The relay has answered something, with this Date.
+    case answered(date: [UInt8]?)
+}
+
 struct RelayDialer: Sendable {
     let remote: AgentConfiguration.Remote
     let name: MirrorName
@@ -30,10 +42,13 @@ struct RelayDialer: Sendable {
 
     /// Connects and upgrades. Blocks until the session can begin, or fails.
     ///
+    /// - Parameter steps: grows by each step that held.
     /// - Returns: the connection, and what came behind the head of the relay's answer.
-    func dial() throws(DialError) -> sending (ByteStream, InputBuffer) {
+    func dial(
+        _ steps: inout [DialStep]
+    ) throws(DialError) -> sending (ByteStream, InputBuffer) {
         let deadline = Deadline.after(timeout)
-        let stream = try connect(until: deadline)
+        let stream = try connect(until: deadline, &steps)
         if let tls {
             stream.startTLS(tls, host: remote.url.address.host)
             do {
@@ -41,12 +56,15 @@ struct RelayDialer: Sendable {
             } catch {
                 throw DialError("tls with \(remote.url.address)", error)
             }
+            steps.append(.secured)
         }
-        let input = try upgrade(stream, until: deadline)
+        let input = try upgrade(stream, until: deadline, &steps)
         return (stream, input)
     }
 
-    private func connect(until deadline: Deadline) throws(DialError) -> ByteStream {
+    private func connect(
+        until deadline: Deadline, _ steps: inout [DialStep]
+    ) throws(DialError) -> ByteStream {
         let address = remote.proxy?.address ?? remote.url.address
         let stream: ByteStream
         do {
@@ -56,7 +74,11 @@ struct RelayDialer: Sendable {
         } catch {
             throw DialError(remote.proxy == nil ? "\(address)" : "proxy \(address)", error)
         }
-        if let proxy = remote.proxy { try pass(stream, proxy, until: deadline) }
+        steps.append(.reached(stream.peer.description))
+        if let proxy = remote.proxy {
+            try pass(stream, proxy, until: deadline)
+            steps.append(.tunnelled)
+        }
         return stream
     }
 
@@ -73,15 +95,25 @@ struct RelayDialer: Sendable {
         }
         HeadWriter.end(to: &request)
         let (head, input) = try ask(stream, request, "proxy \(proxy.address)", until: deadline)
-        if !(200...299 ~= head.status) {
-            throw .failed("proxy \(proxy.address): answered \(head.status) to CONNECT")
+        switch head.status {
+        case 200...299: break
+        case 407 where proxy.authorization == nil:
+            throw .failed(
+                "proxy \(proxy.address): wants user and password"
+                    + " (407; give them as http://USER:PASSWORD@HOST:PORT)")
+        // Some proxies say 401 to a wrong password, which is for origins.
+        case 401, 407:
+            throw .failed("proxy \(proxy.address): refuses user or password (\(head.status))")
+        default:
+            throw .failed(
+                "proxy \(proxy.address): refuses a tunnel to \(target) (\(head.status))")
         }
         // The relay speaks second: what came with the answer would be lost.
         if !input.isEmpty { throw .failed("proxy \(proxy.address): sent bytes behind its answer") }
     }
 
     private func upgrade(
-        _ stream: ByteStream, until deadline: Deadline
+        _ stream: ByteStream, until deadline: Deadline, _ steps: inout [DialStep]
     ) throws(DialError) -> InputBuffer {
         let websocketKey = WebSocketUpgrade.makeKey()
         let separator = remote.url.target.utf8.contains(UInt8(ascii: "?")) ? "&" : "?"
@@ -90,6 +122,7 @@ struct RelayDialer: Sendable {
             target: Array(target.utf8), host: remote.url.hostField, key: websocketKey,
             credential: key.bytes, userAgent: "magicmirror/\(Version.number)")
         let (head, input) = try ask(stream, request, "\(remote.url.address)", until: deadline)
+        steps.append(.answered(date: head.fields.value(.date).map(Array.init)))
         switch head.status {
         case 101: break
         case 401, 403: throw .refused(status: head.status)
@@ -106,29 +139,37 @@ struct RelayDialer: Sendable {
         _ stream: ByteStream, _ request: [UInt8], _ peer: String, until deadline: Deadline
     ) throws(DialError) -> (ResponseHead, InputBuffer) {
         do {
-            try stream.append(request)
-            try stream.send(until: deadline)
-            var input = InputBuffer()
-            var scanner = HeadScanner()
-            while true {
-                if let end = try scanner.end(
-                    in: input.bytes, input.range, limits: HeadLimits())
-                {
-                    let head = try ResponseHead.parse(input.bytes, input.range.lowerBound..<end)
-                    input.consume(to: end)
-                    if !head.isInterim { return (head, input) }
-                    scanner = HeadScanner()
-                }
-                if try input.fill(from: stream, room: 4096, until: deadline) == .end {
-                    throw StreamError.closed
-                }
-            }
+            return try headOfAnswer(to: request, on: stream, until: deadline)
         } catch let error as HeadError {
             throw .failed("\(peer): broken answer: \(error.reason)")
         } catch let error as StreamError {
             throw DialError(peer, error)
         } catch {
             throw .failed("\(peer): \(error)")
+        }
+    }
+}
+
+/// Sends a request without a body and reads the head of the final answer. Blocks until it is there.
+///
+/// - Returns: the head, and what came behind it.
+/// - Throws: a `StreamError` or a `HeadError`.
+func headOfAnswer(
+    to request: [UInt8], on stream: ByteStream, until deadline: Deadline
+) throws -> (ResponseHead, InputBuffer) {
+    try stream.append(request)
+    try stream.send(until: deadline)
+    var input = InputBuffer()
+    var scanner = HeadScanner()
+    while true {
+        if let end = try scanner.end(in: input.bytes, input.range, limits: HeadLimits()) {
+            let head = try ResponseHead.parse(input.bytes, input.range.lowerBound..<end)
+            input.consume(to: end)
+            if !head.isInterim { return (head, input) }
+            scanner = HeadScanner()
+        }
+        if try input.fill(from: stream, room: 4096, until: deadline) == .end {
+            throw StreamError.closed
         }
     }
 }

@@ -31,11 +31,13 @@ struct RelaySession: Sendable {
         let limits = program.limits
         var backoff = Backoff(first: limits.reconnectDelay, last: limits.maximumReconnectDelay)
         while !program.isStopping {
-            let start = Deadline.now
             do throws(DialError) {
-                let (stream, input) = try dialer.dial()
+                var steps: [DialStep] = []
+                let (stream, input) = try dialer.dial(&steps)
+                let start = Deadline.now
                 let end = serve(stream, input)
                 log(end)
+                if nanosecondsSince(start) > limits.connectTimeout.nanoseconds { backoff.reset() }
             } catch {
                 program.metrics.failedConnects.add()
                 switch error {
@@ -52,7 +54,6 @@ struct RelaySession: Sendable {
                     }
                 }
             }
-            if nanosecondsSince(start) > limits.connectTimeout.nanoseconds { backoff.reset() }
             program.waitForStop(until: .after(backoff.next()))
         }
         return true
@@ -65,7 +66,8 @@ struct RelaySession: Sendable {
                 stream, input, role: .agent,
                 settings: Settings(
                     program: "magicmirror \(Version.number)", maximumExchanges: limits.workers,
-                    instance: program.instance),
+                    // Two names may lead to one relay: those two sessions are not one another's.
+                    instance: "\(program.instance)-\(number)"),
                 limits: SessionLimits(
                     heartbeatInterval: limits.heartbeatInterval,
                     heartbeatTimeout: limits.heartbeatTimeout),

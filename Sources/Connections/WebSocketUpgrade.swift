@@ -88,7 +88,9 @@ package enum WebSocketUpgrade {
     }
 
     /// The head of the answer that accepts.
-    package static func response(to head: RequestHead) -> [UInt8] {
+    ///
+    /// - Parameter date: the time now, by which an agent can tell whether its own clock is right.
+    package static func response(to head: RequestHead, date: String) -> [UInt8] {
         let key = Array(head.fields.value(.secWebSocketKey) ?? [])
         var response: [UInt8] = []
         HeadWriter.statusLine(101, reason: "Switching Protocols", to: &response)
@@ -96,6 +98,7 @@ package enum WebSocketUpgrade {
         HeadWriter.field("Upgrade", text: "websocket", to: &response)
         HeadWriter.field("Sec-WebSocket-Accept", acceptance(of: key), to: &response)
         HeadWriter.field("Sec-WebSocket-Protocol", subprotocol, to: &response)
+        HeadWriter.field("Date", date, to: &response)
         HeadWriter.end(to: &response)
         return response
     }

@@ -75,7 +75,8 @@ extension Relay {
                     detail: "this user has too many mirrors", retryAfter: 60), "too many mirrors")
         }
         do {
-            try connection.stream.append(WebSocketUpgrade.response(to: head))
+            let now = WallClock.httpDate(secondsSince1970: WallClock.secondsSince1970)
+            try connection.stream.append(WebSocketUpgrade.response(to: head, date: now))
             try connection.stream.send(until: .after(seconds: 10))
         } catch {
             return .close

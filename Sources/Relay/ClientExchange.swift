@@ -19,7 +19,6 @@ struct ClientExchange {
     private let request: MirrorRequest
     private let exchange: Exchange
     private let doorbell: Doorbell
-    private let keyGeneration: Int
 
     /// The request's body, until it has ended.
     private var upload: BodyReader?
@@ -27,6 +26,8 @@ struct ClientExchange {
     private var response: ClientResponse
     private var responseDeadline = Deadline.distantFuture
     private var nextLook: Deadline
+    /// Something of an answer has come, if only a 1xx head.
+    private var hasAnswered = false
     private var bytesIn = 0
     /// How many of them the meter has seen.
     private var bytesMetered = 0
@@ -51,14 +52,54 @@ struct ClientExchange {
                 request: request.forwarded(by: connection.stream), ends: !request.hasBody)
         else {
             relay.submit(request.mirror.release(place))
+            // Nothing has been sent: it can go to another agent, whatever it asks.
+            if let step = askAnother(relay, connection, request, place, doorbell) { return step }
             return relay.answer(
                 .noAgent, on: connection, Asked(request), reason: "the session has just ended")
         }
         relay.metrics.exchangesInFlight.add()
-        defer { relay.metrics.exchangesInFlight.subtract() }
         var running = ClientExchange(relay, request, exchange, doorbell)
         let end = running.carry(connection)
+        relay.metrics.exchangesInFlight.subtract()
+        if running.isRepeatable, case .answer = end,
+            let step = askAnother(relay, connection, request, place, doorbell)
+        {
+            return step
+        }
         return running.finish(connection, end)
+    }
+
+    /// Whether the session was lost before a byte of the answer had come, with a request that may
+    /// be sent twice (RFC 9110 §9.2.2).
+    private var isRepeatable: Bool {
+        exchange.isLost && !hasAnswered && !request.hasBody && request.head.methodIsIdempotent
+    }
+
+    /// Sends a request whose session was lost to another agent. Once: a request that kills agents
+    /// must not kill all of them.
+    ///
+    /// - Returns: nil where it was sent again before, or no agent is left.
+    private static func askAnother(
+        _ relay: Relay, _ connection: ClientConnection, _ request: MirrorRequest,
+        _ lost: MirrorPlace, _ doorbell: Doorbell
+    ) -> ClientWorker.Step? {
+        if request.isRepeated { return nil }
+        var request = request
+        request.isRepeated = true
+        let place: MirrorPlace?
+        switch request.mirror.admit(insteadOf: lost) {
+        case .absent, .full: return nil
+        case .busy: place = nil
+        case .granted(let free): place = free
+        }
+        relay.metrics.repeatedRequests.add()
+        relay.journal.info("session lost, asking another agent") {
+            $0.field("MIRROR", request.mirror.id.text)
+            $0.field("REQUEST_ID", request.id)
+        }
+        if let place { return run(relay, connection, request, place, doorbell) }
+        connection.phase = .waiting(request)
+        return .wait(request.mirror)
     }
 
     private init(
@@ -68,7 +109,6 @@ struct ClientExchange {
         self.request = request
         self.exchange = exchange
         self.doorbell = doorbell
-        keyGeneration = relay.keys.generation
         uploadRate = RateMeter(relay.limits)
         response = ClientResponse(RateMeter(relay.limits))
         nextLook = .after(seconds: 1)
@@ -116,6 +156,7 @@ struct ClientExchange {
         if case .reset(let reset) = arrival {
             return .answer(Answer(reset), reason: reset.reason)
         }
+        hasAnswered = true
         try response.write(
             arrival, of: request, isUploading: upload != nil, to: connection.stream)
         if !response.isComplete { return nil }
@@ -132,9 +173,7 @@ struct ClientExchange {
         if now < nextLook { return nil }
         nextLook = now + 1_000_000_000
         if connection.stream.isHungUp { return .clientGone("the client closed the connection") }
-        if let identity = request.credential?.identity, relay.keys.generation != keyGeneration,
-            !relay.keys.isValid(identity)
-        {
+        if let identity = request.credential?.identity, !relay.keys.isValid(identity) {
             return .revoked
         }
         return nil

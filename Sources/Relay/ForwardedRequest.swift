@@ -27,6 +27,8 @@ struct MirrorRequest: Sendable {
     let hidesAuthorization: Bool
     let id: [UInt8]
     let start: Deadline
+    /// It was sent to an agent whose session was lost, and is not sent to a third.
+    var isRepeated = false
 
     var hasBody: Bool { framing != .none && framing != .length(0) }
 

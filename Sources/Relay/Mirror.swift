@@ -49,7 +49,9 @@ final class Mirror: Sendable {
         var inFlight = 0
         var isDraining = false
 
-        fileprivate var hasRoom: Bool { !isDraining && inFlight < session.peer.maximumExchanges }
+        fileprivate var freePlaces: Int {
+            isDraining ? 0 : session.peer.maximumExchanges - inFlight
+        }
     }
 
     fileprivate struct Waiting: Sendable {
@@ -95,8 +97,11 @@ final class Mirror: Sendable {
     }
 
     /// Takes a place on the least busy session.
-    func admit() -> Admission {
+    ///
+    /// - Parameter lost: a place on a session that has ended, and is perhaps not known to have.
+    func admit(insteadOf lost: MirrorPlace? = nil) -> Admission {
         state.withLock { state in
+            if let lost { state.drain(lost.number) }
             if !state.waiting.isEmpty { return .busy }
             return state.admit(maximumInFlight, places)
         }
@@ -180,13 +185,7 @@ final class Mirror: Sendable {
     }
 
     /// The session takes no new exchanges.
-    func drain(_ number: Int) {
-        state.withLock { state in
-            if let index = state.members.firstIndex(where: { $0.number == number }) {
-                state.members[index].isDraining = true
-            }
-        }
-    }
+    func drain(_ number: Int) { state.withLock { $0.drain(number) } }
 
     /// Removes a session that has ended; its exchanges have been released.
     ///
@@ -221,12 +220,19 @@ final class Mirror: Sendable {
 }
 
 extension Mirror.State {
+    fileprivate mutating func drain(_ number: Int) {
+        if let index = members.firstIndex(where: { $0.number == number }) {
+            members[index].isDraining = true
+        }
+    }
+
     fileprivate mutating func admit(_ maximumInFlight: Int, _ places: Places) -> Mirror.Admission {
         if members.allSatisfy(\.isDraining) { return .absent }
         if inFlight >= maximumInFlight { return .busy }
-        var best: Int?
-        for index in members.indices where members[index].hasRoom {
-            if best == nil || members[index].inFlight < members[best!].inFlight { best = index }
+        // Of equals the newest: an older one may be dead, and not yet be known to be.
+        var (best, most) = (Int?.none, 1)
+        for (index, member) in members.enumerated() where member.freePlaces >= most {
+            (best, most) = (index, member.freePlaces)
         }
         guard let best else { return .busy }
         if !places.take() { return .full }

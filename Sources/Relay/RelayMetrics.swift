@@ -17,6 +17,7 @@ struct RelayMetrics: Sendable {
     let responses: [Counter]
     /// By error word, in the order of `ResetCode`.
     let errors: [Counter]
+    let repeatedRequests: Counter
     let bytesIn: Counter
     let bytesOut: Counter
     let duration: Histogram
@@ -44,6 +45,8 @@ struct RelayMetrics: Sendable {
         errors = all.counters(
             "errors_total", "Answers that the relay made itself, by error.", label: "error",
             values: ResetCode.allCases.map { $0.proxyStatus.description })
+        repeatedRequests = all.counter(
+            "repeated_requests_total", "Requests sent to another agent after one was lost.")
         bytesIn = all.counter("request_body_bytes_total", "Bytes of request bodies taken.")
         bytesOut = all.counter("response_body_bytes_total", "Bytes of response bodies sent.")
         duration = all.histogram("exchange_duration_seconds", "From request head to end of answer.")

@@ -31,6 +31,8 @@ package final class Exchange: Sendable {
         var ended = false
         var resetSent = false
         var cut: Reset?
+        /// It was cut because the session ended.
+        var isLost = false
         /// Where the worker waits.
         var waiter = Waiter.none
     }
@@ -191,6 +193,9 @@ package final class Exchange: Sendable {
     /// The same, once everything that arrived before has been taken.
     package var cutAndTaken: Reset? { state.withLock { $0.hasArrival ? nil : $0.cut } }
 
+    /// Whether it was cut because the session ended, not by a word of the other side about it.
+    package var isLost: Bool { state.withLock { $0.isLost } }
+
     /// Whether body bytes may be sent now.
     package var hasCredit: Bool { state.withLock { $0.sendCredit > 0 } }
 
@@ -232,9 +237,10 @@ package final class Exchange: Sendable {
 
     /// Puts an arrival at the end of what waits.
     ///
+    /// - Parameter isLoss: a reset that this side made because the session is over.
     /// - Returns: nil where the peer has sent more body bytes than it was granted, or more heads than
     ///   may wait.
-    func deliver(_ arrival: Arriving) -> Wake? {
+    func deliver(_ arrival: Arriving, isLoss: Bool = false) -> Wake? {
         state.withLock { state -> Wake? in
             switch arrival {
             case .body(let piece, let ends):
@@ -246,6 +252,7 @@ package final class Exchange: Sendable {
                 if ends { state.peerEnded = true }
             case .trailers: state.peerEnded = true
             case .reset(let reset):
+                if state.cut == nil { state.isLost = isLoss }
                 state.cut = reset
                 // A complete answer is there already: the reset only stops this side's sending.
                 if state.peerEnded { return state.wake() }

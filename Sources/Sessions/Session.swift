@@ -482,6 +482,6 @@ package final class Session {
     }
 
     private func cut(_ exchange: Exchange, _ reset: Reset) {
-        if let wake = exchange.deliver(.reset(reset)) { exchange.wake(wake) }
+        if let wake = exchange.deliver(.reset(reset), isLoss: true) { exchange.wake(wake) }
     }
 }

@@ -8,6 +8,9 @@ import Threads
 ///
 /// Blocks in the resolver (which has deadlines of its own, see `SocketAddress.resolve`), then in
 /// poll(2) for each address. An address gets half of the time that is left while others follow.
+///
+/// - Throws: why the last address failed; that there is no way to one only where that holds for
+///   all, since a name often has addresses of a family that this machine has no network for.
 package func dial(
     host: String, port: UInt16, until deadline: Deadline
 ) throws(StreamError) -> Socket {
@@ -19,6 +22,7 @@ package func dial(
         do {
             return try connect(to: address, until: limit)
         } catch {
+            if case .unreachable = error, index > 0 { continue }
             last = error
         }
     }

@@ -22,30 +22,23 @@ package final class TLSContext: @unchecked Sendable {
     let pointer: OpaquePointer
     let isServer: Bool
 
-    /// Of a server, with its certificate chain and private key (PEM files).
+    /// A certificate chain and its private key (PEM files).
+    package struct Identity: Sendable {
+        package let certificate: String
+        package let privateKey: String
+
+        package init(certificate: String, privateKey: String) {
+            self.certificate = certificate
+            self.privateKey = privateKey
+        }
+    }
+
+    /// Of a server, with its certificate chain and private key.
     package init(certificate: String, privateKey: String) throws(TLSConfigurationError) {
         ERR_clear_error()
         pointer = TLSContext.make(TLS_server_method())
         isServer = true
-        // A key under a password is refused: nobody is there to type it.
-        SSL_CTX_set_default_passwd_cb(pointer) { _, _, _, _ in -1 }
-        if SSL_CTX_use_certificate_chain_file(pointer, certificate) != 1 {
-            throw failure(
-                .certificate, "cannot use certificate '\(certificate)'", opensslError(),
-                remedy: "it must be a chain in PEM, the relay's own certificate first")
-        }
-        if SSL_CTX_use_PrivateKey_file(pointer, privateKey, SSL_FILETYPE_PEM) != 1 {
-            let error = opensslError()
-            if shim_ERR_is_key_mismatch(error) != 0 { throw mismatch(certificate, privateKey) }
-            throw failure(
-                .privateKey, "cannot use private key '\(privateKey)'", error,
-                remedy: "it must be in PEM, without a password")
-        }
-        // A key of another kind than the certificate's is only found here.
-        if SSL_CTX_check_private_key(pointer) != 1 {
-            _ = opensslError()
-            throw mismatch(certificate, privateKey)
-        }
+        try show(Identity(certificate: certificate, privateKey: privateKey))
         // Sessions are kept by the clients, in tickets: no memory here, and any worker can resume.
         _ = shim_SSL_CTX_set_session_cache_mode(pointer, Int(SSL_SESS_CACHE_OFF))
         _ = SSL_CTX_set_num_tickets(pointer, 1)
@@ -55,7 +48,11 @@ package final class TLSContext: @unchecked Sendable {
 
     /// Of a client that verifies its peer by the system's trust store, or by `trust` (a PEM file)
     /// alone; nil for `verifies` off.
-    package init(trust: String?, verifies: Bool) throws(TLSConfigurationError) {
+    ///
+    /// - Parameter identity: what it shows to a peer that asks for a certificate.
+    package init(
+        trust: String?, verifies: Bool, identity: Identity? = nil
+    ) throws(TLSConfigurationError) {
         ERR_clear_error()
         pointer = TLSContext.make(TLS_client_method())
         isServer = false
@@ -70,6 +67,30 @@ package final class TLSContext: @unchecked Sendable {
             throw failure(
                 .trust, "cannot use the system's trusted certificates", opensslError(),
                 remedy: "install ca-certificates")
+        }
+        if let identity { try show(identity) }
+    }
+
+    private func show(_ identity: Identity) throws(TLSConfigurationError) {
+        let (certificate, privateKey) = (identity.certificate, identity.privateKey)
+        // A key under a password is refused: nobody is there to type it.
+        SSL_CTX_set_default_passwd_cb(pointer) { _, _, _, _ in -1 }
+        if SSL_CTX_use_certificate_chain_file(pointer, certificate) != 1 {
+            throw failure(
+                .certificate, "cannot use certificate '\(certificate)'", opensslError(),
+                remedy: "it must be a chain in PEM, the program's own certificate first")
+        }
+        if SSL_CTX_use_PrivateKey_file(pointer, privateKey, SSL_FILETYPE_PEM) != 1 {
+            let error = opensslError()
+            if shim_ERR_is_key_mismatch(error) != 0 { throw mismatch(certificate, privateKey) }
+            throw failure(
+                .privateKey, "cannot use private key '\(privateKey)'", error,
+                remedy: "it must be in PEM, without a password")
+        }
+        // A key of another kind than the certificate's is only found here.
+        if SSL_CTX_check_private_key(pointer) != 1 {
+            _ = opensslError()
+            throw mismatch(certificate, privateKey)
         }
     }
 

@@ -118,7 +118,7 @@ extension UInt64 {
 extension UInt8 {
     @inline(__always) var isDigit: Bool { self &- 0x30 < 10 }
     @inline(__always) var isLetter: Bool { (self | 0x20) &- 0x61 < 26 }
-    @inline(__always) var lowercased: UInt8 { self &- 0x41 < 26 ? self | 0x20 : self }
+    @inline(__always) package var lowercased: UInt8 { self &- 0x41 < 26 ? self | 0x20 : self }
     @inline(__always) var isBlank: Bool { self == 0x20 || self == 0x09 }
     @inline(__always) var isControl: Bool { self < 0x20 && self != 0x09 || self == 0x7F }
 

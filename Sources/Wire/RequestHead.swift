@@ -26,6 +26,11 @@ package struct RequestHead: Sendable {
         return true
     }
 
+    /// Whether doing it twice is doing it once (RFC 9110 §9.2.2).
+    package var methodIsIdempotent: Bool {
+        ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"].contains(where: methodIs)
+    }
+
     /// The host that is asked: of an absolute target or of CONNECT, else of the Host field.
     package var authority: ArraySlice<UInt8>? {
         switch form {

@@ -17,6 +17,7 @@ struct Command {
                 try AgentProgram.check(configuration)
                 StandardOutput.write("the configuration is right\n")
                 ExitCode.stopped.exit()
+            case .doctor(let configuration): try Doctor(configuration).run().exit()
             case .run(let configuration): try run(configuration)
             }
         } catch {

@@ -226,7 +226,7 @@ struct ProxyProtocolTests {
             let relay = try stage.relay("trusted-proxies = 127.0.0.1\n")
             let certificate = try stage.certificate("nginx")
             let proxy = try stage.nginx(
-                serving: stage.directory,
+                serving: stage.directory, protocols: "ssl",
                 """
                 ssl_certificate \(certificate.file);
                 ssl_certificate_key \(certificate.key);
@@ -241,7 +241,7 @@ struct ProxyProtocolTests {
                     proxy_set_header X-Forwarded-Host $http_host;
                     proxy_read_timeout 1h;
                 }
-                """, secure: true)
+                """)
             let agent = try stage.start(
                 Built.agent,
                 [

@@ -248,7 +248,7 @@ struct StartErrorTests {
                         [
                             "--remote", "ws://127.0.0.1:1/mirror", "--apikey-file", path,
                             "--name", "prom", "--local", "9090",
-                        ]), .code(64), ["magicmirror: ", "--apikey-file", path])
+                        ]), .code(78), ["magicmirror: ", "--apikey-file", path])
                 let file = try stage.write(
                     "agent.conf",
                     "remote = ws://127.0.0.1:1/mirror\napikey-file = \(path)\n"

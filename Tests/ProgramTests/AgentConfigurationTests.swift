@@ -80,6 +80,8 @@ import Wire
         local-insecure = yes
         [mirror one]
         local = https://10.0.0.1/prefix/
+        local-certificate = own.pem
+        local-private-key = /own.key
         [mirror two]
         local = unix:/run/x
         remote = wss://b.example.com/m
@@ -114,6 +116,9 @@ import Wire
         #expect(two.hostField == .value("prometheus.lan"))
         #expect(one.trustFile == directory.path + "/ca.pem")
         #expect(one.localIsInsecure)
+        #expect(one.localIdentity?.certificate == directory.path + "/own.pem")
+        #expect(one.localIdentity?.privateKey == "/own.key")
+        #expect(two.localIdentity == nil)
         #expect(!two.localIsInsecure)
         #expect(configuration.metricsListening == .tcp(HostPort(host: "127.0.0.1", port: 9481)))
         #expect(configuration.logLevel == .debug)
@@ -238,7 +243,7 @@ import Wire
             "option '--local-ca-file': it has no use beside 'local-insecure'"
         ),
         (["--nmae", "x"], "unknown option '--nmae' (did you mean '--name'?)"),
-        (["doctor"], "unknown verb 'doctor' (see 'magicmirror --help')"),
+        (["doctors"], "unknown verb 'doctors' (did you mean 'doctor'?)"),
         (["chekc"], "unknown verb 'chekc' (did you mean 'check'?)"),
     ])
     func `a wrong option is named`(more: [String], message: String) {
@@ -290,7 +295,7 @@ import Wire
         ),
         (
             "apikey-file = /nonexistent\nname = x\nlocal = 1\nremote = ws://r/m", 1,
-            "key 'apikey-file': cannot read '/nonexistent': No such file or directory"
+            "cannot read '/nonexistent': No such file or directory"
         ),
         (
             "reconnect-delay = 10s\nmaximum-reconnect-delay = 5s\napikey = a\nname = x\nlocal = 1\nremote = ws://r/m",

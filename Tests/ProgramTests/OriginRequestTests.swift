@@ -7,10 +7,11 @@ import Wire
 @Suite struct OriginRequestTests {
     private func request(_ head: String, ends: Bool) throws -> OriginRequest {
         let bytes = Array((head + "\r\nHost: h\r\n\r\n").utf8)
+        let local = try LocalURL.parse("127.0.0.1:9")
         let mirror = Mirror(
             name: MirrorName("prom")!,
-            origin: Origin(try LocalURL.parse("127.0.0.1:9"), tls: nil, limits: AgentLimits()),
-            prefix: [], host: nil, policy: .unrestricted)
+            origin: Origin(local, tls: nil, limits: AgentLimits()),
+            paths: OriginPaths(local, host: nil), policy: .unrestricted)
         return try OriginRequest(
             try RequestHead.parse(bytes, 0..<bytes.count), ends: ends, mirror: mirror)
     }

@@ -16,6 +16,7 @@ import Wire
         ("http://user:pass@proxy:8080", "proxy", 8080, "Basic dXNlcjpwYXNz"),
         ("http://u:p%40ss@proxy:8080", "proxy", 8080, "Basic dTpwQHNz"),
         ("http://u:p@ss@proxy:8080", "proxy", 8080, "Basic dTpwQHNz"),
+        ("http://user@proxy:8080", "proxy", 8080, "Basic dXNlcjo="),
     ])
     func `a proxy has a host, a port and perhaps a user`(
         text: String, host: String, port: Int, authorization: String?
@@ -40,6 +41,7 @@ import Wire
     @Test(arguments: [
         ("", false), ("*", true), ("relay.example.com", true), ("example.com", true),
         (".example.com", true), ("xample.com", false), ("other.com, example.com", true),
+        ("*.example.com", true), ("*.relay.example.com", true), ("other.com example.com", true),
         ("RELAY.example.COM", true), ("relay.example.com:443", true),
         ("relay.example.com:444", false), ("com.", false), (".", false), (",", false),
     ])

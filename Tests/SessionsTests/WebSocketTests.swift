@@ -170,8 +170,10 @@ private func read(
         #expect(WebSocketUpgrade.isAsked(by: head))
         #expect(WebSocketUpgrade.problem(with: head) == nil)
         #expect(WebSocketUpgrade.offersSubprotocol(head))
-        let answer = WebSocketUpgrade.response(to: head)
-        #expect(answer.text == answering.joined(separator: "\r\n") + "\r\n\r\n")
+        let answer = WebSocketUpgrade.response(
+            to: head, date: "Sun, 06 Nov 1994 08:49:37 GMT")
+        let lines = answering + ["Date: Sun, 06 Nov 1994 08:49:37 GMT"]
+        #expect(answer.text == lines.joined(separator: "\r\n") + "\r\n\r\n")
         let parsed = try ResponseHead.parse(answer, answer.indices)
         #expect(WebSocketUpgrade.problem(with: parsed, key: key) == nil)
     }
@@ -186,7 +188,8 @@ private func read(
         #expect(WebSocketUpgrade.problem(with: head) == nil)
         #expect(WebSocketUpgrade.offersSubprotocol(head))
         #expect(head.fields.value(.authorization)?.text == "Bearer mma_secret")
-        let answer = WebSocketUpgrade.response(to: head)
+        let answer = WebSocketUpgrade.response(
+            to: head, date: "Sun, 06 Nov 1994 08:49:37 GMT")
         let parsed = try ResponseHead.parse(answer, answer.indices)
         #expect(WebSocketUpgrade.problem(with: parsed, key: key) == nil)
         #expect(WebSocketUpgrade.problem(with: parsed, key: WebSocketUpgrade.makeKey()) != nil)

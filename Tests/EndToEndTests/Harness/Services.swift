@@ -33,12 +33,14 @@ extension Stage {
     /// It is one process: workers would outlive a master that is killed.
     ///
     /// - Parameters:
+    ///   - address: where it listens, on whatever port is free.
+    ///   - protocols: more words of `listen`, such as `ssl`.
     ///   - more: further lines of its `server` block.
-    ///   - secure: it speaks TLS.
     func nginx(
-        serving directory: String, _ more: String = "", secure: Bool = false
+        serving directory: String, on address: String = "127.0.0.1", port fixed: Int? = nil,
+        protocols: String = "", _ more: String = ""
     ) throws -> Service {
-        try onFreePort { port in
+        try onFreePort(fixed) { port in
             let configuration = try write(
                 "nginx-\(port).conf",
                 """
@@ -58,7 +60,7 @@ extension Stage {
                     sendfile on;
                     keepalive_requests 100000;
                     server {
-                        listen 127.0.0.1:\(port)\(secure ? " ssl" : "");
+                        listen \(address):\(port) \(protocols);
                         root \(directory);
                         \(more)
                     }
@@ -66,6 +68,27 @@ extension Stage {
                 """, mode: 0o644)
             let program = try start("nginx", ["-c", configuration])
             let line = program.log.line { $0.contains("event method") }
+            return line == nil ? nil : program
+        }
+    }
+
+    /// Starts a tinyproxy that lets loopback through, with a user and a password where given.
+    ///
+    /// - Parameter connectPort: the only port that it makes tunnels to.
+    func tinyproxy(user: String? = nil, connectPort: Int? = nil) throws -> Service {
+        try onFreePort { port in
+            let configuration = try write(
+                "tinyproxy-\(port).conf",
+                """
+                Port \(port)
+                Listen 127.0.0.1
+                Allow 127.0.0.1
+                LogLevel Info
+                \(user.map { "BasicAuth \($0)" } ?? "")
+                \(connectPort.map { "ConnectPort \($0)" } ?? "")
+                """)
+            let program = try start("tinyproxy", ["-d", "-c", configuration])
+            let line = program.output.line { $0.contains("Accepting connections") }
             return line == nil ? nil : program
         }
     }
@@ -87,9 +110,11 @@ extension Stage {
     }
 
     /// Tries ports until `start` gives a program that serves: another may take a port meanwhile.
-    private func onFreePort(_ start: (Int) throws -> Program?) throws -> Service {
+    private func onFreePort(
+        _ fixed: Int? = nil, _ start: (Int) throws -> Program?
+    ) throws -> Service {
         for _ in 0..<5 {
-            let port = try Listener.freePort()
+            let port = try fixed ?? Listener.freePort()
             if let program = try start(port) { return Service(program: program, port: port) }
         }
         throw Failure("nothing could be started on a free port")

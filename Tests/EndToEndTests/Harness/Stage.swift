@@ -132,6 +132,47 @@ struct Certificate: Sendable {
     let key: String
 }
 
+extension Stage {
+    /// An authority, and certificates that it signs.
+    func authority(_ name: String = "authority") throws -> Authority {
+        let own = Certificate(file: path(name + ".pem"), key: path(name + ".key"))
+        try openssl(
+            ["req", "-x509", "-days", "2", "-subj", "/CN=\(name)", "-out", own.file]
+                + newKey(own.key))
+        return Authority(stage: self, own: own)
+    }
+
+    fileprivate func newKey(_ file: String) -> [String] {
+        ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", file]
+    }
+
+    fileprivate func openssl(_ arguments: [String]) throws {
+        let made = try run("openssl", arguments)
+        guard made.exit == .code(0) else { throw Failure("openssl: \(made.error)") }
+    }
+}
+
+struct Authority {
+    fileprivate let stage: Stage
+    fileprivate let own: Certificate
+
+    var file: String { own.file }
+
+    /// A certificate for a name of DNS; with no days left it has expired.
+    func sign(_ name: String, days: Int = 2) throws -> Certificate {
+        let made = Certificate(file: stage.path(name + ".pem"), key: stage.path(name + ".key"))
+        let request = stage.path(name + ".csr")
+        let names = try stage.write(name + ".names", "subjectAltName=DNS:\(name)\n")
+        try stage.openssl(
+            ["req", "-subj", "/CN=\(name)", "-out", request] + stage.newKey(made.key))
+        try stage.openssl([
+            "x509", "-req", "-in", request, "-CA", own.file, "-CAkey", own.key, "-CAcreateserial",
+            "-days", "\(days)", "-extfile", names, "-out", made.file,
+        ])
+        return made
+    }
+}
+
 /// The paths of the built programs.
 enum Built {
     static let relay = directory + "/magicmirrord"
