@@ -8,6 +8,8 @@ import Program
 package struct AgentLimits: Sendable, Equatable {
     /// Threads that ask the origins, and so the exchanges in flight at once, for each mirror.
     package var workers = 128
+    /// Connections to origins after an upgrade, of all mirrors; each has a thread.
+    package var maximumUpgrades = 1024
     /// For a connection to a relay or an origin, TLS and proxy included.
     package var connectTimeout = Duration.seconds(10)
     /// From the end of a request to the head of the origin's answer.
@@ -26,6 +28,7 @@ package struct AgentLimits: Sendable, Equatable {
 
     static let settings: [Setting] = [
         Setting("workers", "NUMBER", "exchanges at once, for each mirror (128)", in: .key),
+        Setting("maximum-upgrades", "NUMBER", "upgraded connections (1024)", in: .key),
         Setting("connect-timeout", "TIME", "to connect to relay or origin (10s)", in: .key),
         Setting("response-timeout", "TIME", "for the head of an answer (120s)", in: .key),
         Setting("idle-timeout", "TIME", "for a connection to the origin (60s)", in: .key),
@@ -41,6 +44,8 @@ package struct AgentLimits: Sendable, Equatable {
         let (second, hour) = (Duration.seconds(1), Duration.seconds(3600))
         let moment = Duration.milliseconds(1)...hour
         workers = try values.integer("workers", default: workers, 1...16_384)
+        maximumUpgrades = try values.integer(
+            "maximum-upgrades", default: maximumUpgrades, 0...65_536)
         connectTimeout = try values.duration("connect-timeout", default: connectTimeout, moment)
         responseTimeout = try values.duration(
             "response-timeout", default: responseTimeout, Duration.milliseconds(1)...hour * 24)

@@ -11,6 +11,7 @@ struct AgentMetrics: Sendable {
     let reconnects: Counter
     let failedConnects: Counter
     let exchangesInFlight: Gauge
+    let upgrades: Gauge
     /// By the first digit of the status, 1...5.
     private let responses: [Counter]
     /// By error word, in the order of `ResetCode`.
@@ -31,6 +32,7 @@ struct AgentMetrics: Sendable {
         failedConnects = all.counter(
             "agent_failed_connects_total", "Attempts to connect to a relay that failed.")
         exchangesInFlight = all.gauge("agent_exchanges_in_flight", "Exchanges in flight now.")
+        upgrades = all.gauge("agent_upgrades", "Upgraded connections now.")
         responses = all.counters(
             "agent_responses_total", "Responses of origins, by class of status.", label: "class",
             values: ["1xx", "2xx", "3xx", "4xx", "5xx"])

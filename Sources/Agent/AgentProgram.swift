@@ -2,8 +2,8 @@
 //
 // Called by: the program `magicmirror`, once.
 // Threads: one for each mirror and relay (RelaySession), a fixed pool that asks the origins
-// (OriginWorker), one that closes old connections each second, `metrics` (MetricsEndpoint), the
-// journal's, the signals'.
+// (OriginWorker), `upgrade-NAME` for each upgraded connection (OriginUpgrade), one that closes old
+// connections each second, `metrics` (MetricsEndpoint), the journal's, the signals'.
 
 import Program
 import Sessions
@@ -73,7 +73,9 @@ package final class AgentProgram: Sendable {
                 $0.field("ADDRESS", metricsListener.address.description)
             }
         }
-        let worker = OriginWorker(journal: journal, limits: limits, metrics: metrics)
+        let worker = OriginWorker(
+            journal: journal, limits: limits, metrics: metrics,
+            upgrades: UpgradeLimit(limits.maximumUpgrades))
         try pool.start(name: "origin", workers: limits.workers * mirrors.count) { job, doorbell in
             worker.serve(job, doorbell)
         }
@@ -113,8 +115,15 @@ package final class AgentProgram: Sendable {
             state.isStopping || state.running == 0 ? state.isStopping : nil
         }
         if isStopped == false { return .refused }
-        _ = state.wait(until: .after(limits.drainTimeout)) { state in
+        let deadline = Deadline.after(limits.drainTimeout)
+        _ = state.wait(until: deadline) { state in
             state.running == 0 || state.isAborting ? true : nil
+        }
+        // The last bytes for the origins are with their threads.
+        while metrics.exchangesInFlight.current > 0, !deadline.hasPassed,
+            !state.withLock({ $0.isAborting })
+        {
+            waitForStop(until: .after(milliseconds: 20), evenWhileStopping: true)
         }
         return .stopped
     }

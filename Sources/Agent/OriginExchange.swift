@@ -33,6 +33,7 @@ struct OriginExchange: Sendable {
     private var last: Arriving?
     private var isKept = false
     private var requestEnds: Bool
+    private var isUpgraded = false
     private var hasAnswered = false
     /// Something may be there to read: not before the first wait, and not after a read that took
     /// less than it had room for.
@@ -52,7 +53,7 @@ struct OriginExchange: Sendable {
         self.mirror = mirror
         self.doorbell = doorbell
         self.limits = limits
-        requestEnds = ends
+        requestEnds = ends || request.upgrade != nil
         deadline = .after(limits.responseTimeout)
     }
 
@@ -60,6 +61,8 @@ struct OriginExchange: Sendable {
         /// The answer is complete, but for `sendLast`; whether the connection is fit for another
         /// request.
         case complete(isKept: Bool)
+        /// The origin has switched protocols, and the relay has been told: raw bytes follow.
+        case upgraded
         /// The relay cut the exchange, or its session is lost.
         case cut
         /// A kept connection was closed by the origin before it answered: try once on a new one.
@@ -74,6 +77,7 @@ struct OriginExchange: Sendable {
                 if exchange.cut != nil { return .cut }
                 var moved = try sendRequest(on: connection)
                 if mayRead { moved = try takeAnswer(from: connection) || moved }
+                if isUpgraded { return .upgraded }
                 if answerEnds { return .complete(isKept: canKeep(connection)) }
                 if !moved { try wait(on: connection) }
             }
@@ -208,7 +212,7 @@ struct OriginExchange: Sendable {
         from connection: OriginConnection
     ) throws(OriginError) -> Bool {
         if body == nil, try !takeHead(from: connection) { return false }
-        if answerEnds { return true }
+        if answerEnds || isUpgraded { return true }
         var moved = false
         while mayRead, let taken = try takeBody(from: connection) {
             moved = true
@@ -264,7 +268,8 @@ struct OriginExchange: Sendable {
             throw OriginError(code: .httpProtocolError, reason: error.reason)
         }
         connection.input.consume(to: end)
-        if head.status == 101 {
+        isUpgraded = head.status == 101
+        if isUpgraded, request.upgrade?.allows(head) != true {
             throw OriginError(code: .httpProtocolError, reason: "an upgrade that nobody asked for")
         }
         hasAnswered = true
@@ -273,6 +278,7 @@ struct OriginExchange: Sendable {
             head.status, reason: head.bytes[head.reason], to: &piece.bytes)
         mirror.paths.append(
             head.fields, asked: request.head.fields.value(.host), to: &piece.bytes)
+        head.appendUpgrade(to: &piece.bytes)
         HeadWriter.end(to: &piece.bytes)
         if head.isInterim {
             interimHeads += 1
@@ -286,6 +292,10 @@ struct OriginExchange: Sendable {
             return false
         }
         status = head.status
+        if isUpgraded {
+            exchange.send(head: piece, ends: false, as: .response)
+            return true
+        }
         let reader = BodyReader(framing, maximumTrailerBytes: 8 * 1024)
         body = reader
         answerEnds = reader.hasEnded
@@ -368,7 +378,8 @@ struct OriginExchange: Sendable {
         if hasCredit { interest = .readable }
         if connection.stream.unsent > 0 { interest.insert(.writable) }
         let wantsCredit = !hasCredit
-        let wantsArrivals = connection.stream.unsent == 0
+        // What comes behind a request for an upgrade waits for the answer.
+        let wantsArrivals = connection.stream.unsent == 0 && !requestEnds
         mayRead = true
         if exchange.willPoll(doorbell, wantsCredit: wantsCredit, wantsArrivals: wantsArrivals) {
             // An answer's body may pause for ever (events); its head, or a body of the request

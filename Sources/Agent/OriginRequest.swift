@@ -17,6 +17,9 @@ struct OriginRequest {
     /// (RFC 9110 §9.2.2): the method is idempotent and there is no body.
     let isRepeatable: Bool
     let methodIsHead: Bool
+    /// What the client asks to switch to, nil where nothing. Until the origin's 101 nothing follows
+    /// such a head.
+    let upgrade: UpgradeOffer?
     /// What Content-Length announces; 0 without a body, nil where it is sent in chunks.
     let length: Int?
 
@@ -26,16 +29,19 @@ struct OriginRequest {
     init(_ head: RequestHead, ends: Bool, mirror: Mirror) throws(HeadError) {
         self.head = head
         let framing = try head.framing()
+        // Raw bytes could not follow a request that ends.
+        upgrade =
+            ends ? nil : UpgradeOffer(head, hasBody: framing != .none && framing != .length(0))
         switch framing {
         case .length(let length):
             if ends, length > 0 { throw .ambiguousFraming(.malformedLength) }
             self.length = length
-        case .none: length = ends ? 0 : nil
+        case .none: length = ends || upgrade != nil ? 0 : nil
         case .chunked, .untilClose: throw .unsupportedTransferCoding
         }
         isChunked = length == nil
         methodIsHead = head.methodIs("HEAD")
-        isRepeatable = ends && head.methodIsIdempotent
+        isRepeatable = (ends || upgrade != nil) && head.methodIsIdempotent
         var bytes: [UInt8] = []
         bytes.reserveCapacity(head.bytes.count + 128)
         let target =
@@ -50,9 +56,10 @@ struct OriginRequest {
         }
         head.fields.appendEndToEnd(to: &bytes, dropping: dropped)
         // The relay says so where its client takes trailers.
-        if head.fields.contains(.te, token: "trailers") {
+        if upgrade == nil, head.fields.contains(.te, token: "trailers") {
             HeadWriter.text("TE: trailers\r\nConnection: TE\r\n", to: &bytes)
         }
+        upgrade?.append(to: &bytes)
         if isChunked { HeadWriter.field("Transfer-Encoding", text: "chunked", to: &bytes) }
         HeadWriter.end(to: &bytes)
         self.bytes = bytes

@@ -12,9 +12,10 @@ struct OriginWorker: Sendable {
     let journal: Journal
     let limits: AgentLimits
     let metrics: AgentMetrics
+    let upgrades: UpgradeLimit
 
     /// What the log line of an exchange tells.
-    private struct Account {
+    struct Account: Sendable {
         let start = Deadline.now
         var rule: String?
         var status = 0
@@ -26,7 +27,6 @@ struct OriginWorker: Sendable {
     /// Carries one exchange to its end. Blocks as long as it takes.
     func serve(_ job: OriginJob, _ doorbell: Doorbell) {
         metrics.exchangesInFlight.add()
-        defer { metrics.exchangesInFlight.subtract() }
         var account = Account()
         let head: RequestHead
         do {
@@ -43,22 +43,33 @@ struct OriginWorker: Sendable {
                 $0.field("MIRROR", job.mirror.name.text)
                 $0.field("REASON", error.reason)
             }
+            metrics.exchangesInFlight.subtract()
             return
         }
         do {
-            try ask(job, head, doorbell, &account)
+            if let upgraded = try ask(job, head, doorbell, &account) {
+                return OriginUpgrade(worker: self, job: job, head: head, account: account)
+                    .start(on: upgraded)
+            }
         } catch {
             account.error = error
             job.exchange.reset(error.code, error.reason)
         }
+        end(job, head, account)
+    }
+
+    /// The last of an exchange, whoever has carried it.
+    func end(_ job: OriginJob, _ head: RequestHead, _ account: Account) {
         job.exchange.finish()
         count(account)
         log(job, head, account)
+        metrics.exchangesInFlight.subtract()
     }
 
+    /// - Returns: the connection to the origin, where it has switched protocols.
     private func ask(
         _ job: OriginJob, _ head: RequestHead, _ doorbell: Doorbell, _ account: inout Account
-    ) throws(OriginError) {
+    ) throws(OriginError) -> Handover<OriginConnection>? {
         switch job.mirror.policy.decide(method: head.bytes[head.method], path: head.path) {
         case .allowed(let rule): account.rule = rule
         case .refused(let reason):
@@ -75,6 +86,13 @@ struct OriginWorker: Sendable {
             request = try OriginRequest(head, ends: job.ends, mirror: job.mirror)
         } catch {
             throw OriginError(code: .httpRequestError, reason: error.reason)
+        }
+        if request.upgrade != nil {
+            guard let permit = upgrades.take() else {
+                throw OriginError(
+                    code: .connectionLimitReached, reason: "too many upgraded connections")
+            }
+            job.exchange.permitUpgrade(permit)
         }
         let origin = job.mirror.origin
         var kept = origin.take(isRepeatable: request.isRepeatable)
@@ -99,7 +117,8 @@ struct OriginWorker: Sendable {
             case .complete(let isKept):
                 if isKept { origin.put(connection) }
                 exchange.sendLast()
-                return
+                return nil
+            case .upgraded: return Handover(connection)
             case .cut:
                 throw OriginError(
                     code: .cancelled, reason: job.exchange.cut?.reason ?? "cut by the relay")

@@ -125,6 +125,8 @@ extension RelaySession: SessionObserver {
 
     func exchangeIsOver() {}
 
+    func exchangeIsUpgraded() {}
+
     func sessionEnds() { program.sessionEnded(number) }
 
     func peerDrains() {

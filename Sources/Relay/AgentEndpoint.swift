@@ -197,6 +197,8 @@ private final class AgentEndpoint: SessionObserver {
         if let number, let job = registration.mirror.release(number) { relay.submit(job) }
     }
 
+    func exchangeIsUpgraded() { exchangeIsOver() }
+
     func sessionEnds() {
         if let number { registration.mirror.drain(number) }
     }

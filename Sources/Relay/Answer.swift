@@ -28,6 +28,9 @@ struct Answer: Sendable {
     static let mirrorIsFull = Answer(
         status: 503, error: .connectionLimitReached,
         detail: "too many requests to this mirror at once", retryAfter: 1)
+    static let tooManyUpgrades = Answer(
+        status: 503, error: .connectionLimitReached,
+        detail: "too many upgraded connections at once", retryAfter: 5)
     static let draining = Answer(
         status: 503, error: .connectionLimitReached, detail: "the relay is stopping", retryAfter: 5)
     static let plainOnTLS = Answer(

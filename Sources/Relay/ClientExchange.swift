@@ -35,6 +35,8 @@ struct ClientExchange {
     /// How an exchange ended.
     private enum End {
         case complete
+        /// The origin has switched protocols, and the client has been told.
+        case upgraded
         /// The relay answers itself, where it still can.
         case answer(Answer, reason: String)
         case clientGone(StaticString)
@@ -47,9 +49,17 @@ struct ClientExchange {
         _ relay: Relay, _ connection: ClientConnection, _ request: MirrorRequest,
         _ place: MirrorPlace, _ doorbell: Doorbell
     ) -> ClientWorker.Step {
+        let asksUpgrade = request.upgrade != nil
+        let permit = asksUpgrade ? relay.upgrades.take() : nil
+        if asksUpgrade, permit == nil {
+            relay.submit(request.mirror.release(place))
+            return relay.answer(
+                .tooManyUpgrades, on: connection, Asked(request), reason: "too many upgrades")
+        }
         guard
             let exchange = place.session.open(
-                request: request.forwarded(by: connection.stream), ends: !request.hasBody)
+                request: request.forwarded(by: connection.stream),
+                ends: !request.hasBody && !asksUpgrade, permit: permit)
         else {
             relay.submit(request.mirror.release(place))
             // Nothing has been sent: it can go to another agent, whatever it asks.
@@ -60,13 +70,17 @@ struct ClientExchange {
         relay.metrics.exchangesInFlight.add()
         var running = ClientExchange(relay, request, exchange, doorbell)
         let end = running.carry(connection)
-        relay.metrics.exchangesInFlight.subtract()
         if running.isRepeatable, case .answer = end,
             let step = askAnother(relay, connection, request, place, doorbell)
         {
+            relay.metrics.exchangesInFlight.subtract()
             return step
         }
-        return running.finish(connection, end)
+        let step = running.finish(connection, end)
+        // An upgraded one goes on in a thread of its own.
+        if case .upgrade = step { return step }
+        relay.metrics.exchangesInFlight.subtract()
+        return step
     }
 
     /// Whether the session was lost before a byte of the answer had come, with a request that may
@@ -161,7 +175,7 @@ struct ClientExchange {
             arrival, of: request, isUploading: upload != nil, to: connection.stream)
         if !response.isComplete { return nil }
         try response.flush(to: connection.stream)
-        return .complete
+        return response.isUpgrade ? .upgraded : .complete
     }
 
     /// Once a second: is the client still there, and its key still good? And is the answer overdue?
@@ -261,6 +275,8 @@ struct ClientExchange {
             relay.log(asked, connection, status: response.status, bytesOut: response.bytesOut)
             if upload != nil || response.closes { return relay.linger(connection) }
             return relay.awaitNext(connection)
+        case .upgraded:
+            return .upgrade(ClientUpgrade(relay: relay, request: request, exchange: exchange))
         case .answer(let answer, let reason):
             // A reset that came from the agent needs only our side's end.
             if exchange.cut == nil { exchange.reset(.cancelled, reason) }

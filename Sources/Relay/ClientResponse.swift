@@ -38,6 +38,8 @@ struct ClientResponse {
     /// Some of the answer has gone out: the client can only be told by a cut that it broke.
     private(set) var hasSent = false
     private(set) var isComplete = false
+    /// It was a 101: what follows are raw bytes.
+    private(set) var isUpgrade = false
     /// The connection ends with this answer.
     private(set) var closes = false
     private(set) var status = 0
@@ -84,7 +86,9 @@ struct ClientResponse {
         } catch {
             throw .brokenAnswer(error.reason)
         }
-        if head.status == 101 { throw .brokenAnswer("an upgrade that nobody asked for") }
+        if head.status == 101, ends || request.upgrade?.allows(head) != true {
+            throw .brokenAnswer("an upgrade that nobody asked for")
+        }
         if head.isInterim {
             interimHeads += 1
             if interimHeads > ResponseHead.maximumInterim {
@@ -96,9 +100,10 @@ struct ClientResponse {
             return
         }
         status = head.status
+        isUpgrade = head.status == 101
         // RFC 9110 §10.1.1: whoever answers before the whole request says what becomes of the
         // connection. The rest of the body is not awaited.
-        closes = request.head.wantsClose || isUploading
+        closes = (request.head.wantsClose || isUploading) && !isUpgrade
         var out: [UInt8] = []
         out.reserveCapacity(head.bytes.count + 128)
         HeadWriter.statusLine(head.status, reason: head.bytes[head.reason], to: &out)
@@ -114,7 +119,10 @@ struct ClientResponse {
         }
         let hasNoBody =
             request.head.methodIs("HEAD") || head.status == 204 || head.status == 304
-        if hasNoBody {
+        head.appendUpgrade(to: &out)
+        if isUpgrade {
+            // Bytes without framing follow.
+        } else if hasNoBody {
             if !ends { throw .brokenAnswer("a body where none can be") }
         } else if case .length(let length) = declared {
             framing = .length(left: length)
@@ -135,7 +143,7 @@ struct ClientResponse {
         }
         HeadWriter.end(to: &out)
         hasBegun = true
-        isComplete = ends
+        isComplete = ends || isUpgrade
         try append(out, 0..<out.count, stream)
     }
 

@@ -29,6 +29,8 @@ struct ClientWorker: Sendable {
         case park
         /// It stands in the line of this mirror until there is room.
         case wait(Mirror)
+        /// It carries raw bytes from now on.
+        case upgrade(ClientUpgrade)
         /// It is an agent now.
         case agent(AgentRegistration)
         case close
@@ -65,6 +67,7 @@ struct ClientWorker: Sendable {
             case .next: continue
             case .park: relay.parkingLot.park(connection)
             case .wait(let mirror): relay.line(up: connection, for: mirror)
+            case .upgrade(let upgrade): upgrade.start(on: connection)
             case .agent(let registration): relay.becomeAgent(connection, registration)
             case .close: connection.stream.end()
             case .cut: connection.stream.abort()

@@ -38,6 +38,9 @@ struct MirrorRequest: Sendable {
     /// What stands before the origin's paths where the client sees them.
     var publicPrefix: [UInt8] { client.prefix + prefix }
 
+    /// What the client asks to switch to, nil where nothing.
+    var upgrade: UpgradeOffer? { UpgradeOffer(head, hasBody: hasBody) }
+
     private static let replaced: FieldSet = [
         .forwarded, .xForwardedFor, .xForwardedHost, .xForwardedPrefix, .xForwardedProto,
         .xRequestId, .magicmirrorKey,
@@ -76,6 +79,7 @@ struct MirrorRequest: Sendable {
             "Via", text: head.minorVersion == 0 ? "1.0 magicmirrord" : "1.1 magicmirrord",
             to: &piece.bytes)
         HeadWriter.field("X-Request-Id", id, to: &piece.bytes)
+        upgrade?.append(to: &piece.bytes)
         HeadWriter.end(to: &piece.bytes)
         return piece
     }

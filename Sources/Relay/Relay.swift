@@ -2,7 +2,7 @@
 //
 // Called by: the program `magicmirrord`, once; then by every thread of it.
 // Threads: `accept-N` for each listener, `parking`, a fixed pool `worker-N`, `agent-NAME` for each
-// session, `housekeeping`, the journal's, the signals'.
+// session, `upgrade-NAME` for each upgraded connection, `housekeeping`, the journal's, the signals'.
 
 import Connections
 import Program
@@ -39,6 +39,7 @@ package final class Relay: Sendable {
     private let tls: TLSContext?
     private let state = Monitor(State())
     let parkingLot: ParkingLot
+    let upgrades: UpgradeLimit
     private let pool: WorkerPool<ClientJob>
 
     /// Reads certificate and keys, binds every address. Serves nothing yet.
@@ -60,6 +61,7 @@ package final class Relay: Sendable {
         administration = try RelayListeners.openAdministration(configuration)
         controlListener = try RelayListeners.openControl(configuration)
         parkingLot = try ParkingLot()
+        upgrades = UpgradeLimit(limits.maximumUpgrades)
         // A connection stands in this queue once at most, so that it is never full.
         pool = WorkerPool(capacity: limits.maximumConnections + Acceptor.operatorsReserve)
     }

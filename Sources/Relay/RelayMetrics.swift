@@ -8,6 +8,7 @@ import Wire
 struct RelayMetrics: Sendable {
     let connections: Gauge
     let exchangesInFlight: Gauge
+    let upgrades: Gauge
     let sessions: Gauge
     let droppedConnections: Counter
     let acceptFailures: Counter
@@ -29,6 +30,7 @@ struct RelayMetrics: Sendable {
             "relay_info", "The program that runs.", labels: [("version", Version.number)])
         connections = all.gauge("connections", "Connections of clients and agents now.")
         exchangesInFlight = all.gauge("exchanges_in_flight", "Exchanges in flight now.")
+        upgrades = all.gauge("upgrades", "Upgraded connections now.")
         sessions = all.gauge("sessions", "Sessions of agents now.")
         droppedConnections = all.counter(
             "dropped_connections_total", "Connections beyond the limit, dropped.")

@@ -35,6 +35,8 @@ package final class Exchange: Sendable {
         var isLost = false
         /// Where the worker waits.
         var waiter = Waiter.none
+        /// It may be upgraded.
+        var permit: UpgradePermit?
     }
 
     fileprivate enum Waiter: Sendable {
@@ -63,6 +65,15 @@ package final class Exchange: Sendable {
 
     /// The id in the session; 0 until the owner has sent the request.
     package var id: UInt32 { identifier.load(ordering: .relaxed) }
+
+    /// Lets the other side answer by an upgrade; the exchange holds the permit as long as it lives.
+    ///
+    /// Before the request is sent, or answered.
+    package func permitUpgrade(_ permit: UpgradePermit) {
+        state.withLock { $0.permit = permit }
+    }
+
+    var mayBeUpgraded: Bool { state.withLock { $0.permit != nil } }
 
     /// By the owner only.
     func setID(_ id: UInt32) { identifier.store(id, ordering: .relaxed) }

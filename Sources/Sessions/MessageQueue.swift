@@ -52,20 +52,14 @@ final class MessageQueue: Sendable {
     ///
     /// - Returns: false where the session has ended or the deadline passed; the message is dropped.
     func put(_ message: OutgoingMessage, until deadline: Deadline) -> Bool {
-        let ring = state.wait(until: deadline) { state -> Bool? in
-            if state.isClosed { return .some(false) }
-            if state.bytes >= MessageQueue.maximumBytes {
-                return nil
-            }
-            let (_, ring) = state.append(message)
-            return ring
+        let result = state.wait(until: deadline) { state -> (accepted: Bool, ring: Bool)? in
+            if state.bytes >= MessageQueue.maximumBytes, !state.isClosed { return nil }
+            return state.append(message)
         }
-        guard let ring else { return false }
-        if ring { doorbell.ring() }
-        return !isClosed
+        guard let result else { return false }
+        if result.ring { doorbell.ring() }
+        return result.accepted
     }
-
-    var isClosed: Bool { state.withLock { $0.isClosed } }
 
     /// Refuses requests from now on; behind those that wait the owner sends DRAIN.
     func drain() {

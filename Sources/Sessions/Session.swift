@@ -20,6 +20,8 @@ package final class Session {
         let exchange: Exchange
         var ended = false
         var peerEnded: Bool
+        /// It was answered by 101, and has left its place.
+        var isUpgraded = false
     }
 
     private let stream: ByteStream
@@ -34,6 +36,8 @@ package final class Session {
     private let budget = CreditBudget()
     private var batch = RingBuffer<OutgoingMessage>()
     private var exchanges: [UInt32: Entry] = [:]
+    /// How many of them have been upgraded. They may last for days, and take nobody's place.
+    private var upgrades = 0
     private var lastID: UInt32
     private var peer: Settings?
     /// DRAIN is to be sent behind what is in `batch`; it has been sent.
@@ -208,6 +212,7 @@ package final class Session {
             case .piece(var piece):
                 // The message must not hold the piece too, or framing it in place would copy it.
                 message.content = .credit(0)
+                if message.type == .response, piece.switchesProtocols { upgrade(id) }
                 try writer.append(header, &piece, to: stream)
             case .credit(let credit):
                 var piece = Piece(capacity: 4)
@@ -232,9 +237,20 @@ package final class Session {
             exchanges.values[index].peerEnded = true
         }
         if exchanges.values[index].ended && exchanges.values[index].peerEnded {
-            exchanges.remove(at: index)
-            observer.exchangeIsOver()
+            let entry = exchanges.remove(at: index).value
+            if entry.isUpgraded { upgrades -= 1 } else { observer.exchangeIsOver() }
         }
+    }
+
+    /// The answer to an exchange is 101: on the agent's side it is about to be sent, on the relay's
+    /// it has come, so that the relay never counts less than the agent.
+    private func upgrade(_ id: UInt32) {
+        guard let index = exchanges.index(forKey: id), !exchanges.values[index].isUpgraded,
+            exchanges.values[index].exchange.mayBeUpgraded
+        else { return }
+        exchanges.values[index].isUpgraded = true
+        upgrades += 1
+        observer.exchangeIsUpgraded()
     }
 
     private func sendDrain() throws(SessionEnd) {
@@ -335,7 +351,7 @@ package final class Session {
     ) throws(SessionEnd) {
         guard role == .agent, let peer else { throw .protocolError("REQUEST from an agent") }
         if id <= lastID { throw .protocolError("exchange \(id) opened after \(lastID)") }
-        if exchanges.count >= settings.maximumExchanges {
+        if exchanges.count - upgrades >= settings.maximumExchanges {
             throw .protocolError("more than \(settings.maximumExchanges) exchanges")
         }
         lastID = id
@@ -389,6 +405,7 @@ package final class Session {
             throw .protocolError("exchange \(id) beyond its credit")
         }
         if case .nobody = wake {} else { wakes.append((entry.exchange, wake)) }
+        if type == .response, !ends, piece.switchesProtocols { upgrade(id) }
         if endsDirection { endDirection(id, ours: false) }
     }
 
@@ -442,7 +459,7 @@ package final class Session {
         observer.sessionEnds()
         for entry in exchanges.values {
             cut(entry.exchange, reset)
-            observer.exchangeIsOver()
+            if !entry.isUpgraded { observer.exchangeIsOver() }
         }
         exchanges = [:]
         while let message = batch.popFirst() { cutUnopened(message, reset) }
@@ -483,5 +500,13 @@ package final class Session {
 
     private func cut(_ exchange: Exchange, _ reset: Reset) {
         if let wake = exchange.deliver(.reset(reset), isLoss: true) { exchange.wake(wake) }
+    }
+}
+
+extension Piece {
+    /// Whether the head of a response is 101: `HTTP/1.1 101`.
+    fileprivate var switchesProtocols: Bool {
+        let status = payload.lowerBound + 9
+        return count >= 12 && bytes[status..<(status + 3)].elementsEqual("101".utf8)
     }
 }

@@ -65,9 +65,13 @@ package final class SessionHandle: Sendable {
     ///
     /// The caller keeps the number of exchanges within `peer.maximumExchanges`.
     ///
+    /// - Parameter permit: where the request asks for an upgrade; such a request does not end.
     /// - Returns: nil where the session has ended, or takes no new exchanges.
-    package func open(request head: Piece, ends: Bool) -> Exchange? {
+    package func open(
+        request head: Piece, ends: Bool, permit: UpgradePermit? = nil
+    ) -> Exchange? {
         let exchange = Exchange(queue: queue, budget: budget, credit: peer.initialCredit)
+        if let permit { exchange.permitUpgrade(permit) }
         return exchange.send(head: head, ends: ends, as: .request) ? exchange : nil
     }
 

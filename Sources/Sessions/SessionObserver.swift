@@ -27,6 +27,8 @@ package protocol SessionObserver {
     func requestArrived(_ exchange: Exchange, head: Piece, ends: Bool)
     /// Both sides have ended an exchange: its place is free.
     func exchangeIsOver()
+    /// An exchange was upgraded: its place is free now, and not once more when it is over.
+    func exchangeIsUpgraded()
     /// The peer takes no new exchanges.
     func peerDrains()
     /// The session is over: its exchanges are cut next, and no new one can be opened.

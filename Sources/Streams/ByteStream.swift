@@ -160,6 +160,11 @@ package final class ByteStream {
         poll(descriptor, for: .hungUp, until: .now).contains(.hungUp)
     }
 
+    /// Whether the connection was reset, or given up by the system; seen also where nobody reads.
+    package var isBroken: Bool {
+        poll(descriptor, for: .broken, until: .now).contains(.broken)
+    }
+
     /// Makes reads fewer and larger, for a connection that carries much and never rests.
     package func readAhead(_ count: Int) { tls?.readAhead(count) }
 
@@ -171,17 +176,37 @@ package final class ByteStream {
 
     /// Tells the peer in the protocol's way that nothing follows, as far as the socket takes it now.
     package func end() {
-        tls?.closeNotify()
+        appendEnd()
         // A peer that takes no more bytes, or has gone, learns it from the closed socket.
         _ = try? output.send()
-        shutdown(descriptor, Int32(SHUT_WR))
+        endWriting()
     }
 
+    /// Puts TLS's word that nothing follows behind the output, once. Nothing is sent yet.
+    package func appendEnd() { tls?.closeNotify() }
+
+    /// Ends our direction, once all output has gone; the peer's can still be read.
+    package func endWriting() { shutdown(descriptor, Int32(SHUT_WR)) }
+
     /// Makes the close tell the peer that the connection broke (a reset), not that it ended.
-    package func abort() {
-        var linger = linger(l_onoff: 1, l_linger: 0)
+    package func abort() { breakOnClose(true) }
+
+    /// The same, to be taken back. A program that is killed closes its connections, too.
+    package func breakOnClose(_ breaks: Bool) {
+        var linger = linger(l_onoff: breaks ? 1 : 0, l_linger: 0)
         _ = setsockopt(
             descriptor, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<linger>.size))
+    }
+
+    /// Lets the system ask within two minutes, not hours, whether a silent peer is still there.
+    package func probeSilence() {
+        for (option, value) in [(TCP_KEEPIDLE, 60), (TCP_KEEPINTVL, 15), (TCP_KEEPCNT, 4)] {
+            var value = Int32(value)
+            // Not a TCP socket: then its peer is on this machine, and can't vanish in silence.
+            _ = setsockopt(
+                descriptor, Int32(IPPROTO_TCP), option, &value,
+                socklen_t(MemoryLayout<Int32>.size))
+        }
     }
 
     // MARK: - Until a deadline

@@ -16,6 +16,8 @@ package struct Readiness: OptionSet, Sendable {
     package static let rung = Readiness(rawValue: 4)
     /// The peer has closed its writing half, or the connection is broken.
     package static let hungUp = Readiness(rawValue: 8)
+    /// The connection has failed: it was reset, or its peer has vanished.
+    package static let broken = Readiness(rawValue: 16)
 }
 
 /// A connected or listening socket: non-blocking, closed on exec, closed with its owner.
@@ -51,7 +53,7 @@ package func poll(
     // A negative descriptor is passed over (poll(2)). So is a socket of which nothing is wanted: a
     // broken one would end the wait at once, every time.
     var set = (
-        pollfd(fd: events == 0 ? -1 : descriptor, events: events, revents: 0),
+        pollfd(fd: interest.isEmpty ? -1 : descriptor, events: events, revents: 0),
         pollfd(fd: doorbell?.descriptor ?? -1, events: Int16(POLLIN), revents: 0)
     )
     while true {
@@ -75,9 +77,10 @@ package func poll(
         if found & Int16(linux_POLLRDHUP) != 0 { ready.insert(.hungUp) }
         // A broken connection is ready for whatever was asked: the next call will say how it broke.
         if found & Int16(POLLERR | POLLHUP) != 0 {
-            ready.formUnion(interest)
+            ready.formUnion(interest.subtracting(.broken))
             ready.insert(.hungUp)
         }
+        if found & Int16(POLLERR) != 0 { ready.insert(.broken) }
         if set.1.revents != 0 { ready.insert(.rung) }
         return ready
     }

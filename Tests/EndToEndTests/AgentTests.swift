@@ -250,20 +250,7 @@ struct AgentTests {
     @Test func `settings that come in one piece with the relay's answer are not lost`() throws {
         try stage { stage in
             let relay = try Origin { visit in
-                let head = try visit.readHead()
-                let key = (head["Sec-WebSocket-Key"] ?? "") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-                try stage.write("websocket-key", key)
-                let digest = try stage.run(
-                    "openssl", ["dgst", "-sha1", "-binary", stage.path("websocket-key")])
-                let accept = Data(digest.outputBytes).base64EncodedString()
-                let settings = "version: test\nmaximum-exchanges: 8\ninitial-credit: 262144\n"
-                let answer =
-                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                    + "Connection: Upgrade\r\nSec-WebSocket-Accept: \(accept)\r\n"
-                    + "Sec-WebSocket-Protocol: magicmirror.v2\r\n\r\n"
-                // One frame: binary and final, then type, flags and exchange 0 of SETTINGS.
-                let frame = [0x82, UInt8(6 + settings.utf8.count), 0, 0, 0, 0, 0, 0]
-                try visit.connection.write(Array(answer.utf8) + frame + settings.utf8)
+                try visit.acceptAgent(stage, [HandMessage.settings])
                 try visit.waitForEnd()
             }
             let agent = try startAgent(stage, relay)

@@ -30,6 +30,65 @@ struct StreamingTests {
         }
     }
 
+    /// An answer that ends with its connection, as a small server of events sends it.
+    @Test(arguments: [("HTTP/1.1", true), ("HTTP/1.1", false), ("HTTP/1.0", true)])
+    func `each event reaches the client before the origin sends the next`(
+        version: String, plaintext: Bool
+    ) throws {
+        try stage { stage in
+            let gates = (0..<5).map { _ in Gate() }
+            let origin = try Origin { visit in
+                _ = try visit.readRequest()
+                try visit.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+                for (index, gate) in gates.enumerated() {
+                    try visit.write("data: \(index)\n\n")
+                    try gate.wait("event \(index) has arrived")
+                }
+            }
+            let mirror = try stage.mirror(origin, plaintext: plaintext)
+            let client =
+                plaintext
+                ? try mirror.connect()
+                : try stage.secureConnection(mirror.relay.address).connection
+            try client.write(mirror.request("GET", "/events", version: version))
+            #expect(try client.readResponseHead().head.isChunked == (version == "HTTP/1.1"))
+            for (index, gate) in gates.enumerated() {
+                #expect(try client.read(through: "data: \(index)\n\n") != nil)
+                gate.open()
+            }
+            if version == "HTTP/1.0" {
+                #expect(try client.readToEnd().isEmpty)
+                #expect(client.state == .closed)
+            } else {
+                #expect(try client.read(through: "\r\n0\r\n\r\n") == "\r\n0\r\n\r\n")
+            }
+        }
+    }
+
+    @Test func `events may pause for longer than any limit of a request`() throws {
+        try stage { stage in
+            let origin = try Origin { visit in
+                _ = try visit.readRequest()
+                try visit.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                try visit.connection.writeChunk("before")
+                guard !visit.connection.isReadable(.after(2)) else {
+                    throw Failure("the agent has given up")
+                }
+                try visit.connection.writeChunk("after")
+                try visit.write("0\r\n\r\n")
+            }
+            let limits = ["head-timeout", "idle-timeout", "response-timeout", "minimum-rate-after"]
+            let file = try stage.write(
+                "agent.conf", "response-timeout = 500ms\nidle-timeout = 500ms\n")
+            let mirror = try stage.mirror(
+                origin, relay: limits.map { "\($0) = 500ms\n" }.joined(),
+                agent: ["--config", file])
+            let response = try mirror.get("/events")
+            #expect(response.body.isWhole)
+            #expect(response.text == "beforeafter")
+        }
+    }
+
     @Test func `the head of an answer does not wait for its body`() throws {
         try stage { stage in
             let origin = try Origin { visit in

@@ -69,6 +69,7 @@ import Wire
         metrics-listen = 127.0.0.1:9481
         log-level = debug
         workers = 1
+        maximum-upgrades = 0
         connect-timeout = 2s
         response-timeout = 3s
         idle-timeout = 4s
@@ -124,6 +125,7 @@ import Wire
         #expect(configuration.logLevel == .debug)
         var limits = AgentLimits()
         limits.workers = 1
+        limits.maximumUpgrades = 0
         limits.connectTimeout = .seconds(2)
         limits.responseTimeout = .seconds(3)
         limits.idleTimeout = .seconds(4)

@@ -21,6 +21,7 @@ final class Side: SessionObserver, Sendable {
         /// Places taken by `takesPlace`, and exchanges that are over.
         var opened = 0
         var over = 0
+        var upgraded = 0
         var peerDrains = 0
         var sessionEnds = 0
         var end: SessionEnd?
@@ -83,6 +84,11 @@ final class Side: SessionObserver, Sendable {
         state.wait(until: soon) { $0.over >= count ? $0.over == count : nil } ?? false
     }
 
+    /// Whether so many exchanges come to be upgraded.
+    func isUpgraded(_ count: Int) -> Bool {
+        state.wait(until: soon) { $0.upgraded >= count ? $0.upgraded == count : nil } ?? false
+    }
+
     /// Waits until fewer than `maximum` of the exchanges opened with a place are not yet over, and
     /// takes a place, as a mirror does for its requests.
     func takesPlace(of maximum: Int) -> Bool {
@@ -112,6 +118,8 @@ final class Side: SessionObserver, Sendable {
     }
 
     func exchangeIsOver() { change { $0.over += 1 } }
+
+    func exchangeIsUpgraded() { change { $0.upgraded += 1 } }
 
     func peerDrains() { change { $0.peerDrains += 1 } }
 
