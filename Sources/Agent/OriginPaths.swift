@@ -17,6 +17,8 @@ struct OriginPaths: Sendable {
     let host: [UInt8]?
     /// `http://`, or `https://`, and the origin's own host and port.
     private let own: (scheme: [UInt8], authority: [UInt8])
+    /// `:PORT` of the origin where it is not its scheme's own, else empty.
+    private let port: [UInt8]
 
     init(_ local: LocalURL, host: [UInt8]?) {
         prefix = Array(local.prefix.utf8)
@@ -24,6 +26,7 @@ struct OriginPaths: Sendable {
         own = (
             Array((local.isSecure ? "https://" : "http://").utf8), Array(local.hostField.utf8)
         )
+        port = Array(OriginPaths.port(own.authority[...]))
     }
 
     private static let names: [FieldName] = [.location, .contentLocation, .setCookie]
@@ -57,7 +60,8 @@ struct OriginPaths: Sendable {
             let path = rest.dropFirst(authority.count)
             let isOwn =
                 scheme.utf8.elementsEqual(own.scheme)
-                && withoutDefaultPort(authority, scheme).equalsIgnoringCase(own.authority)
+                && (withoutDefaultPort(authority, scheme).equalsIgnoringCase(own.authority)
+                    || isOwnPort(of: authority, asked))
             if isOwn || host.map(authority.equalsIgnoringCase) == true {
                 return visible(path) ?? value
             }
@@ -96,6 +100,21 @@ struct OriginPaths: Sendable {
         case nil, 0x3F, 0x23: return ArraySlice([0x2F]) + rest
         default: return nil
         }
+    }
+
+    /// The name that the origin was asked by, with the port that only the origin knows: so nginx
+    /// leads from a directory's name to the directory.
+    private func isOwnPort(of authority: ArraySlice<UInt8>, _ asked: ArraySlice<UInt8>?) -> Bool {
+        guard host == nil, let asked, !port.isEmpty else { return false }
+        let name = asked.dropLast(OriginPaths.port(asked).count)
+        return authority.equalsIgnoringCase(name + port)
+    }
+
+    /// `:PORT` at the end of an authority, empty where there is none.
+    private static func port(_ authority: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        let digits = authority.reversed().prefix { (0x30...0x39).contains($0) }.count
+        let rest = authority.dropLast(digits)
+        return rest.last == 0x3A ? authority.suffix(digits + 1) : []
     }
 
     private func withoutDefaultPort(

@@ -35,6 +35,20 @@ import Wire
     }
 
     @Test(arguments: [
+        ("http://relay.test:9090/x/", "relay.test:8443", "/x/"),
+        ("http://relay.test:9090/x/", "RELAY.test", "/x/"), ("http://[::1]:9090/", "[::1]:1", "/"),
+        ("https://relay.test:9090/x", "relay.test", "https://relay.test:9090/x"),
+        ("http://relay.test:8443/x", "relay.test:8443", "http://relay.test:8443/x"),
+        ("http://other.test:9090/x", "relay.test:8443", "http://other.test:9090/x"),
+        ("http://:9090/x", "", "/x"),
+    ])
+    func `the name it was asked by, with its own port, is the origin's own`(
+        value: String, asked: String, mapped: String
+    ) throws {
+        #expect(try location(value, local: "http://10.0.0.1:9090", asked: asked) == mapped)
+    }
+
+    @Test(arguments: [
         ("https://grafana.lan/x", "https://grafana.lan", "/x"),
         ("https://GRAFANA.lan:443/x", "https://grafana.lan", "/x"),
         ("http://grafana.lan/x", "https://grafana.lan", "http://grafana.lan/x"),
