@@ -76,11 +76,14 @@ package struct Doctor {
             tls: remote.url.isSecure ? patient.trust : nil, timeout: limits.connectTimeout)
         var steps: [DialStep] = []
         do throws(DialError) {
-            let (stream, _) = try dialer.dial(&steps)
+            let (stream, _, version) = try dialer.dial(&steps)
             leave(stream)
             tell(steps, of: remote)
             ok("key", "\(remote.url) takes it for '\(dialer.name)'")
-            ok("upgrade", WebSocketUpgrade.subprotocol)
+            ok(
+                "upgrade",
+                version == .v2
+                    ? WebSocketUpgrade.subprotocol : "version 1 of the protocol, and no other")
         } catch {
             tell(steps, of: remote)
             switch error {

@@ -46,6 +46,9 @@ final class Origin: Sendable {
         self.limits = limits
     }
 
+    /// The Host of the origin's own.
+    var hostField: [UInt8] { Array(local.hostField.utf8) }
+
     /// An idle connection, if there is one that has not waited for too long.
     ///
     /// - Parameter isRepeatable: the request can be sent again where the origin has closed the

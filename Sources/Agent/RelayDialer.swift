@@ -43,10 +43,11 @@ struct RelayDialer: Sendable {
     /// Connects and upgrades. Blocks until the session can begin, or fails.
     ///
     /// - Parameter steps: grows by each step that held.
-    /// - Returns: the connection, and what came behind the head of the relay's answer.
+    /// - Returns: the connection, what came behind the head of the relay's answer, and what the
+    ///   relay speaks.
     func dial(
         _ steps: inout [DialStep]
-    ) throws(DialError) -> sending (ByteStream, InputBuffer) {
+    ) throws(DialError) -> sending (ByteStream, InputBuffer, ProtocolVersion) {
         let deadline = Deadline.after(timeout)
         let stream = try connect(until: deadline, &steps)
         if let tls {
@@ -58,8 +59,8 @@ struct RelayDialer: Sendable {
             }
             steps.append(.secured)
         }
-        let input = try upgrade(stream, until: deadline, &steps)
-        return (stream, input)
+        let (input, version) = try upgrade(stream, until: deadline, &steps)
+        return (stream, input, version)
     }
 
     private func connect(
@@ -114,7 +115,7 @@ struct RelayDialer: Sendable {
 
     private func upgrade(
         _ stream: ByteStream, until deadline: Deadline, _ steps: inout [DialStep]
-    ) throws(DialError) -> InputBuffer {
+    ) throws(DialError) -> (InputBuffer, ProtocolVersion) {
         let websocketKey = WebSocketUpgrade.makeKey()
         let separator = remote.url.target.utf8.contains(UInt8(ascii: "?")) ? "&" : "?"
         let target = remote.url.target + separator + "name=" + PercentEncoding.encode(name.text)
@@ -131,7 +132,7 @@ struct RelayDialer: Sendable {
         if let problem = WebSocketUpgrade.problem(with: head, key: websocketKey) {
             throw .failed("\(remote.url.address): \(problem)")
         }
-        return input
+        return (input, WebSocketUpgrade.version(chosenBy: head))
     }
 
     /// Sends a request without a body and reads the head of the final answer.

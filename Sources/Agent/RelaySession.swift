@@ -33,9 +33,9 @@ struct RelaySession: Sendable {
         while !program.isStopping {
             do throws(DialError) {
                 var steps: [DialStep] = []
-                let (stream, input) = try dialer.dial(&steps)
+                let (stream, input, version) = try dialer.dial(&steps)
                 let start = Deadline.now
-                let end = serve(stream, input)
+                let end = serve(stream, input, version)
                 log(end)
                 if nanosecondsSince(start) > limits.connectTimeout.nanoseconds { backoff.reset() }
             } catch {
@@ -59,20 +59,36 @@ struct RelaySession: Sendable {
         return true
     }
 
-    private func serve(_ stream: sending ByteStream, _ input: InputBuffer) -> SessionEnd {
+    /// Of a request or an answer of protocol v1, which carries them whole.
+    private static let maximumWholeBodyBytes = 64 * 1024 * 1024
+
+    private func serve(
+        _ stream: sending ByteStream, _ input: InputBuffer, _ version: ProtocolVersion
+    ) -> SessionEnd {
         let limits = program.limits
+        let sessionLimits = SessionLimits(
+            heartbeatInterval: limits.heartbeatInterval,
+            heartbeatTimeout: limits.heartbeatTimeout)
         do {
-            let session = try Session(
-                stream, input, role: .agent,
-                settings: Settings(
-                    program: "magicmirror \(Version.number)", maximumExchanges: limits.workers,
-                    // Two names may lead to one relay: those two sessions are not one another's.
-                    instance: "\(program.instance)-\(number)"),
-                limits: SessionLimits(
-                    heartbeatInterval: limits.heartbeatInterval,
-                    heartbeatTimeout: limits.heartbeatTimeout),
-                observer: self)
-            return session.run()
+            switch version {
+            case .v2:
+                return try Session(
+                    stream, input, role: .agent,
+                    settings: Settings(
+                        program: "magicmirror \(Version.number)", maximumExchanges: limits.workers,
+                        // Two names may lead to one relay: those two sessions are not one another's.
+                        instance: "\(program.instance)-\(number)"),
+                    limits: sessionLimits, observer: self
+                ).run()
+            case .v1:
+                return try LockstepAgentSession(
+                    stream, input, host: mirror.paths.host ?? mirror.origin.hostField,
+                    limits: LockstepLimits(
+                        session: sessionLimits, responseTimeout: limits.responseTimeout,
+                        maximumBodyBytes: RelaySession.maximumWholeBodyBytes),
+                    observer: self
+                ).run()
+            }
         } catch {
             return .lost("no descriptor for the session's doorbell")
         }
@@ -110,7 +126,8 @@ extension RelaySession: SessionObserver {
     func sessionStands(_ handle: SessionHandle) {
         program.journal.info("connected") {
             describe(&$0)
-            $0.field("RELAY_VERSION", handle.peer.program)
+            $0.field("PROTOCOL", handle.version.rawValue)
+            if handle.version == .v2 { $0.field("RELAY_VERSION", handle.peer.program) }
         }
         program.sessionStands(number, handle, mirror.name, dialer.remote.url)
     }
@@ -127,7 +144,7 @@ extension RelaySession: SessionObserver {
 
     func exchangeIsUpgraded() {}
 
-    func sessionEnds() { program.sessionEnded(number) }
+    func sessionEnds(_ end: SessionEnd) { program.sessionEnded(number) }
 
     func peerDrains() {
         program.journal.info("the relay takes no new requests") { describe(&$0) }

@@ -16,7 +16,7 @@ package enum WebSocketEvent {
     /// A whole message; its payload stands in the piece from `WebSocketReader.payloadStart` on.
     case message(Piece)
     case ping([UInt8])
-    case pong
+    case pong([UInt8])
     /// The code is nil where the peer gave none.
     case close(ClosePayload)
 }
@@ -25,6 +25,7 @@ package struct WebSocketReader {
     private var input: InputBuffer
     private let expectsMask: Bool
     private let maximumPayload: Int
+    private let version: ProtocolVersion
     /// The data frame whose payload is still coming, and how much of it.
     private var current: (header: FrameHeader, left: Int)?
     /// The payload so far of the message that is coming, in one frame or more.
@@ -42,7 +43,12 @@ package struct WebSocketReader {
     /// - Parameters:
     ///   - input: bytes that came with the upgrade.
     ///   - expectsMask: the peer is the WebSocket's client (RFC 6455 §5.1).
-    package init(_ input: InputBuffer, expectsMask: Bool, maximumPayload: Int) {
+    ///   - version: in version 1 messages are text or binary, and have no header.
+    package init(
+        _ input: InputBuffer, expectsMask: Bool, maximumPayload: Int,
+        version: ProtocolVersion = .v2
+    ) {
+        self.version = version
         self.input = input
         self.expectsMask = expectsMask
         self.maximumPayload = maximumPayload
@@ -75,7 +81,7 @@ package struct WebSocketReader {
                 guard let (_, left) = current, left == 0 else { return nil }
                 current = nil
                 if header.isFinal, let message = message.take() {
-                    if message.bytes.count < Piece.headroom {
+                    if message.bytes.count < Piece.headroom, version == .v2 {
                         throw .protocolError("message shorter than its header")
                     }
                     return .message(message)
@@ -111,7 +117,7 @@ package struct WebSocketReader {
 
     /// Makes room for a data frame's payload: the first of a message, or a further fragment.
     private mutating func begin(_ header: FrameHeader) throws(WebSocketError) {
-        if header.opcode == .text {
+        if header.opcode == .text, version == .v2 {
             throw .protocolError("text message where binary ones are spoken")
         }
         if (header.opcode == .continuation) != (message != nil) {
@@ -156,7 +162,7 @@ package struct WebSocketReader {
     {
         switch opcode {
         case .ping: return .ping(bytes)
-        case .pong: return .pong
+        case .pong: return .pong(bytes)
         default:
             do {
                 return .close(try ClosePayload.parse(bytes, 0..<bytes.count))

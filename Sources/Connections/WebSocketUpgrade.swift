@@ -6,8 +6,16 @@
 import Streams
 import Wire
 
+/// What relay and agent speak once the WebSocket stands (magicmirror-protocol(7)).
+package enum ProtocolVersion: String, Sendable {
+    /// The original one: whole messages in text, one exchange at a time.
+    case v1
+    /// Many exchanges at once, streamed.
+    case v2
+}
+
 package enum WebSocketUpgrade {
-    /// The protocol between our relay and agent (magicmirror-protocol(7)).
+    /// The name of version 2. Version 1 has none.
     package static let subprotocol = "magicmirror.v2"
 
     // MARK: - The client
@@ -51,13 +59,17 @@ package enum WebSocketUpgrade {
         if head.fields.present.contains(.secWebSocketExtensions) {
             return "the answer uses an extension that was not offered"
         }
-        guard let chosen = head.fields.value(.secWebSocketProtocol) else {
-            return "the relay speaks only version 1 of the protocol"
-        }
-        if Array(chosen) != Array(subprotocol.utf8) {
+        if let chosen = head.fields.value(.secWebSocketProtocol),
+            !chosen.elementsEqual(subprotocol.utf8)
+        {
             return "the relay chose a protocol that was not offered"
         }
         return nil
+    }
+
+    /// What the relay has chosen: a plain WebSocket library selects nothing, and speaks version 1.
+    package static func version(chosenBy head: ResponseHead) -> ProtocolVersion {
+        head.fields.present.contains(.secWebSocketProtocol) ? .v2 : .v1
     }
 
     // MARK: - The server
@@ -82,9 +94,9 @@ package enum WebSocketUpgrade {
         return nil
     }
 
-    /// Whether the client offers our protocol.
-    package static func offersSubprotocol(_ head: RequestHead) -> Bool {
-        head.fields.contains(.secWebSocketProtocol, token: subprotocol)
+    /// What is spoken with a client: version 1 where it does not offer the other by its name.
+    package static func version(offeredBy head: RequestHead) -> ProtocolVersion {
+        head.fields.contains(.secWebSocketProtocol, token: subprotocol) ? .v2 : .v1
     }
 
     /// The head of the answer that accepts.
@@ -97,7 +109,9 @@ package enum WebSocketUpgrade {
         HeadWriter.field("Connection", text: "Upgrade", to: &response)
         HeadWriter.field("Upgrade", text: "websocket", to: &response)
         HeadWriter.field("Sec-WebSocket-Accept", acceptance(of: key), to: &response)
-        HeadWriter.field("Sec-WebSocket-Protocol", subprotocol, to: &response)
+        if version(offeredBy: head) == .v2 {
+            HeadWriter.field("Sec-WebSocket-Protocol", subprotocol, to: &response)
+        }
         HeadWriter.field("Date", date, to: &response)
         HeadWriter.end(to: &response)
         return response

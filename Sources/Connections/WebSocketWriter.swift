@@ -60,6 +60,14 @@ package struct WebSocketWriter {
         try stream.append(piece.bytes, first..<piece.bytes.count)
     }
 
+    /// Stages the header of a text message whose payload follows from elsewhere, and masks that.
+    package mutating func begin(text payload: inout [UInt8]) {
+        let key = masks?.next()
+        FrameHeader.append(
+            opcode: .text, payloadLength: payload.count, maskingKey: key, to: &stage)
+        if let key { applyMask(key, phase: 0, to: &payload, 0..<payload.count) }
+    }
+
     /// Encrypts what is staged into the stream's output.
     package mutating func flush(to stream: ByteStream) throws(StreamError) {
         if stage.isEmpty { return }

@@ -16,6 +16,7 @@ struct AgentRegistration: Sendable {
     let mirror: Mirror
     let identity: KeyIdentity
     let client: String
+    let version: ProtocolVersion
 }
 
 extension Relay {
@@ -58,33 +59,67 @@ extension Relay {
                     status: 403, error: .httpRequestDenied, detail: "the key is not for this name"),
                 "name not covered by the key")
         }
-        if !WebSocketUpgrade.offersSubprotocol(head) {
-            return refuse(
-                asked,
-                Answer(
-                    status: 501, error: .httpRequestError,
-                    detail: "the agent must offer \(WebSocketUpgrade.subprotocol)"),
-                "only protocol version 1 offered")
-        }
-        if isDraining { return refuse(asked, .draining, "draining") }
+        let version = WebSocketUpgrade.version(offeredBy: head)
+        if isDraining { return turnAway(asked, .draining, reason: "draining", version, connection) }
         guard let mirror = registry.enter(id) else {
-            return refuse(
+            return turnAway(
                 asked,
                 Answer(
                     status: 429, error: .connectionLimitReached,
-                    detail: "this user has too many mirrors", retryAfter: 60), "too many mirrors")
+                    detail: "this user has too many mirrors", retryAfter: 60),
+                reason: "too many mirrors", version, connection)
         }
         do {
-            let now = WallClock.httpDate(secondsSince1970: WallClock.secondsSince1970)
-            try connection.stream.append(WebSocketUpgrade.response(to: head, date: now))
-            try connection.stream.send(until: .after(seconds: 10))
+            try connection.stream.append(accepting(head))
+            // In version 1 the session sends it, once it stands: nothing else tells the agent that
+            // requests can reach it.
+            if version == .v2 { try connection.stream.send(until: .after(seconds: 10)) }
         } catch {
             return .close
         }
         return .agent(
             AgentRegistration(
                 mirror: mirror, identity: credential.identity,
-                client: connection.clientAddress))
+                client: connection.clientAddress, version: version))
+    }
+
+    /// Tells an agent to come back later. To one of version 1 every answer but 101 is final, so it
+    /// is let in, and sent away by a Close.
+    private func turnAway(
+        _ asked: Asked, _ answer: Answer, reason: String, _ version: ProtocolVersion,
+        _ connection: ClientConnection
+    ) -> ClientWorker.Step {
+        guard version == .v1, let head = asked.head else {
+            return self.answer(answer, on: connection, asked, reason: reason)
+        }
+        log(
+            asked, connection, status: 101, bytesOut: 0, error: answer.error.proxyStatus,
+            reason: reason)
+        metrics.errors[Int(answer.error.rawValue)].add()
+        do {
+            try connection.stream.append(accepting(head))
+            try sendAway(connection, reason: reason)
+        } catch {
+            return .close
+        }
+        return linger(connection)
+    }
+
+    /// The answer that lets an agent in, which has its hour too.
+    private func accepting(_ head: RequestHead) -> [UInt8] {
+        WebSocketUpgrade.response(
+            to: head, date: WallClock.httpDate(secondsSince1970: WallClock.secondsSince1970))
+    }
+
+    private func sendAway(
+        _ connection: ClientConnection, reason: String
+    ) throws(StreamError) {
+        var close: [UInt8] = []
+        ClosePayload(code: 1013, reason: "try again later: \(reason)").append(to: &close)
+        var writer = WebSocketWriter(masks: false)
+        writer.append(.close, close)
+        try writer.flush(to: connection.stream)
+        try connection.stream.send(until: .after(seconds: 10))
     }
 
     /// Gives the connection to a thread of its own, which runs the session.
@@ -100,7 +135,11 @@ extension Relay {
                 $0.field("MIRROR", registration.mirror.id.text)
             }
             sessionEnded()
-            _ = handover.take()
+            let connection = handover.take()
+            if registration.version == .v1 {
+                try? sendAway(connection, reason: "the relay is full")
+                connection.stream.end()
+            }
         }
     }
 }
@@ -123,16 +162,27 @@ private final class AgentEndpoint: SessionObserver {
         let limits = relay.limits
         let end: SessionEnd
         do {
-            let session = try Session(
-                connection.stream, connection.input, role: .relay,
-                settings: Settings(
-                    program: "magicmirrord \(Version.number)",
-                    maximumExchanges: limits.maximumExchanges),
-                limits: SessionLimits(
-                    heartbeatInterval: limits.heartbeatInterval,
-                    heartbeatTimeout: limits.heartbeatTimeout),
-                observer: self)
-            end = session.run()
+            let sessionLimits = SessionLimits(
+                heartbeatInterval: limits.heartbeatInterval,
+                heartbeatTimeout: limits.heartbeatTimeout)
+            switch registration.version {
+            case .v2:
+                end = try Session(
+                    connection.stream, connection.input, role: .relay,
+                    settings: Settings(
+                        program: "magicmirrord \(Version.number)",
+                        maximumExchanges: limits.maximumExchanges),
+                    limits: sessionLimits, observer: self
+                ).run()
+            case .v1:
+                end = try LockstepRelaySession(
+                    connection.stream, connection.input,
+                    limits: LockstepLimits(
+                        session: sessionLimits, responseTimeout: limits.responseTimeout,
+                        maximumBodyBytes: limits.maximumLegacyBodyBytes),
+                    observer: self
+                ).run()
+            }
         } catch {
             end = .lost("no descriptor for the session's doorbell")
         }
@@ -157,6 +207,8 @@ private final class AgentEndpoint: SessionObserver {
             case .replaced: ("replaced by a newer session of the same agent", .info)
             case .revoked: ("the key was revoked or has expired", .warning)
             case .disconnected: ("disconnected by the operator", .info)
+            case .recycled: ("closed before one more failed request would end the agent", .info)
+            case .unanswered: ("no answer to a request in time", .warning)
             }
         relay.journal.write(level, "agent disconnected") {
             describe(&$0)
@@ -181,6 +233,8 @@ private final class AgentEndpoint: SessionObserver {
         relay.metrics.sessions.add()
         relay.journal.info("agent connected") {
             describe(&$0)
+            $0.field("PROTOCOL", handle.version.rawValue)
+            if handle.version == .v1 { return }
             $0.field("AGENT_VERSION", handle.peer.program)
             $0.field("INSTANCE", handle.peer.instance)
         }
@@ -199,8 +253,8 @@ private final class AgentEndpoint: SessionObserver {
 
     func exchangeIsUpgraded() { exchangeIsOver() }
 
-    func sessionEnds() {
-        if let number { registration.mirror.drain(number) }
+    func sessionEnds(_ end: SessionEnd) {
+        if let number { registration.mirror.drain(number, comesBack: end == .recycled) }
     }
 
     func peerDrains() {

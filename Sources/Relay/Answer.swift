@@ -40,6 +40,9 @@ struct Answer: Sendable {
         status: 408, error: .httpRequestError, detail: "the request head did not come in time")
     static let bodyTooSlow = Answer(
         status: 408, error: .httpRequestError, detail: "the request body came too slowly")
+    static let bodyTooLarge = Answer(
+        status: 413, error: .httpRequestError,
+        detail: "the request body is too large for an agent of protocol version 1")
     static let responseTimeout = Answer(
         status: 504, error: .httpResponseTimeout, detail: "the origin did not answer in time")
     static let methodNotAllowed = Answer(
@@ -61,19 +64,10 @@ struct Answer: Sendable {
     /// For an exchange that was cut before its answer began.
     init(_ reset: Reset) {
         let code = reset.code ?? .connectionTerminated
-        let status =
-            switch code {
-            case .httpRequestDenied: 403
-            case .httpRequestError: 400
-            case .destinationNotFound: 404
-            case .connectionLimitReached, .destinationUnavailable: 503
-            case .connectionTimeout, .httpResponseTimeout: 504
-            default: 502
-            }
         self.init(
-            status: status,
+            status: code.status,
             error: code == .none || code == .cancelled ? .connectionTerminated : code,
-            detail: Answer.words(for: code), retryAfter: status == 503 ? 5 : nil)
+            detail: code.detail, retryAfter: code.status == 503 ? 5 : nil)
     }
 
     init(status: Int, error: ResetCode, detail: String, retryAfter: Int? = nil) {
@@ -81,27 +75,6 @@ struct Answer: Sendable {
         self.error = error
         self.detail = detail
         self.retryAfter = retryAfter
-    }
-
-    /// What the agent says in detail is for the logs: it may name private hosts.
-    private static func words(for code: ResetCode) -> String {
-        switch code {
-        case .connectionRefused: "the origin refused the connection"
-        case .destinationIPUnroutable: "the origin is unreachable"
-        case .dnsError: "the origin's name is unknown to the agent"
-        case .tlsCertificateError: "the origin's certificate was refused by the agent"
-        case .httpProtocolError: "the origin broke the protocol"
-        case .httpResponseIncomplete: "the origin closed before its answer was complete"
-        case .connectionTimeout: "the origin did not accept the connection in time"
-        case .httpResponseTimeout: "the origin did not answer in time"
-        case .httpRequestDenied: "the agent's policy refuses this request"
-        case .connectionLimitReached: "the agent is full"
-        case .destinationUnavailable: "the agent cannot reach the origin now"
-        case .httpRequestError: "the agent refused the request as malformed"
-        case .destinationNotFound: "the agent does not serve this mirror"
-        case .none, .cancelled, .connectionTerminated:
-            "the connection to the agent or its origin was lost"
-        }
     }
 
     /// The whole response.

@@ -29,6 +29,7 @@ struct ClientExchange {
     /// Something of an answer has come, if only a 1xx head.
     private var hasAnswered = false
     private var bytesIn = 0
+    private var maximumBodyBytes = Int.max
     /// How many of them the meter has seen.
     private var bytesMetered = 0
 
@@ -49,6 +50,14 @@ struct ClientExchange {
         _ relay: Relay, _ connection: ClientConnection, _ request: MirrorRequest,
         _ place: MirrorPlace, _ doorbell: Doorbell
     ) -> ClientWorker.Step {
+        if let limit = place.session.maximumBodyBytes,
+            let refusal = request.refusal(byVersion1: limit)
+        {
+            // Agents that could carry it are busy, or have just left.
+            relay.submit(request.mirror.release(place))
+            let answer = request.mirror.speaksOnlyVersion1 ? refusal : .mirrorIsFull
+            return relay.answer(answer, on: connection, Asked(request), reason: refusal.detail)
+        }
         let asksUpgrade = request.upgrade != nil
         let permit = asksUpgrade ? relay.upgrades.take() : nil
         if asksUpgrade, permit == nil {
@@ -69,6 +78,7 @@ struct ClientExchange {
         }
         relay.metrics.exchangesInFlight.add()
         var running = ClientExchange(relay, request, exchange, doorbell)
+        running.maximumBodyBytes = place.session.maximumBodyBytes ?? .max
         let end = running.carry(connection)
         if running.isRepeatable, case .answer = end,
             let step = askAnother(relay, connection, request, place, doorbell)
@@ -228,6 +238,9 @@ struct ClientExchange {
         upload = reader
         exchange.returnCredit(credit - piece.count)
         bytesIn += piece.count
+        if bytesIn > maximumBodyBytes {
+            return .answer(.bodyTooLarge, reason: "a body too large for protocol v1")
+        }
         piece.fit()
         let limit = Deadline.after(relay.limits.responseTimeout)
         switch progress {

@@ -224,6 +224,11 @@ struct ClientWorker: Sendable {
         if relay.isDraining {
             return relay.answer(.draining, on: connection, asked, reason: "draining")
         }
+        if mirror.speaksOnlyVersion1,
+            let refusal = request.refusal(byVersion1: relay.limits.maximumLegacyBodyBytes)
+        {
+            return relay.answer(refusal, on: connection, asked, reason: refusal.detail)
+        }
         switch mirror.admit() {
         case .granted(let place):
             return ClientExchange.run(relay, connection, request, place, doorbell)

@@ -130,6 +130,7 @@ extension Relay {
                                         "since", WallClock.text(secondsSince1970: member.since))
                                     json.member("key", member.key.id)
                                     json.member("agent", member.session.peer.program)
+                                    json.member("protocol", member.session.version.rawValue)
                                     json.member("exchanges", member.inFlight)
                                     json.member("draining", member.isDraining)
                                 }
@@ -143,18 +144,19 @@ extension Relay {
 
     /// A line for each session, and one for each mirror without.
     private func table(of mirrors: [Mirror]) -> String {
-        var rows = [["MIRROR", "STATE", "SINCE", "EXCHANGES", "KEY", "AGENT"]]
+        var rows = [["MIRROR", "STATE", "SINCE", "EXCHANGES", "KEY", "PROTOCOL", "AGENT"]]
         for mirror in mirrors {
             let members = mirror.members
             if members.isEmpty {
-                rows.append([mirror.id.text, "disconnected", "-", "0", "-", "-"])
+                rows.append([mirror.id.text, "disconnected", "-", "0", "-", "-", "-"])
             }
             // What an agent says of itself is printable ASCII: Settings takes nothing else.
             rows += members.map { member in
                 [
                     mirror.id.text, member.isDraining ? "draining" : "connected",
                     WallClock.text(secondsSince1970: member.since), "\(member.inFlight)",
-                    member.key.id, member.session.peer.program,
+                    member.key.id, member.session.version.rawValue,
+                    member.session.peer.program.isEmpty ? "-" : member.session.peer.program,
                 ]
             }
         }

@@ -64,6 +64,8 @@ final class Mirror: Sendable {
         var inFlight = 0
         var waiting = RingBuffer<Waiting>()
         var nextNumber = 1
+        /// Until then requests wait for an agent that was sent away for a moment.
+        var comesBackUntil = Deadline.now
     }
 
     let id: MirrorID
@@ -184,8 +186,19 @@ final class Mirror: Sendable {
         }
     }
 
+    /// How long an agent may take that comes back; the original one needs 3 s.
+    private static let absence = Duration.seconds(6)
+
     /// The session takes no new exchanges.
-    func drain(_ number: Int) { state.withLock { $0.drain(number) } }
+    ///
+    /// - Parameter comesBack: its agent will be here again in a moment, and requests can wait.
+    func drain(_ number: Int, comesBack: Bool = false) {
+        let absence = Deadline.after(Mirror.absence)
+        state.withLock { state in
+            if comesBack { state.comesBackUntil = absence }
+            state.drain(number)
+        }
+    }
 
     /// Removes a session that has ended; its exchanges have been released.
     ///
@@ -193,7 +206,7 @@ final class Mirror: Sendable {
     func leave(_ number: Int) -> [ClientJob] {
         state.withLock { state in
             state.members.removeAll { $0.number == number }
-            if !state.members.isEmpty { return [] }
+            if !state.members.isEmpty || !state.comesBackUntil.hasPassed { return [] }
             var jobs: [ClientJob] = []
             while let waiting = state.waiting.popFirst() {
                 jobs.append(ClientJob(connection: waiting.connection, place: nil))
@@ -213,6 +226,18 @@ final class Mirror: Sendable {
     /// Whether some agent takes requests.
     var hasAgent: Bool { state.withLock { !$0.members.allSatisfy(\.isDraining) } }
 
+    /// Whether there are agents that take requests, and all of them speak version 1.
+    var speaksOnlyVersion1: Bool {
+        state.withLock { state in
+            var isFound = false
+            for member in state.members where !member.isDraining {
+                if member.session.version != .v1 { return false }
+                isFound = true
+            }
+            return isFound
+        }
+    }
+
     /// How many sessions, and since when the oldest stands (seconds since 1970).
     var presence: (sessions: Int, since: Int?) {
         state.withLock { ($0.members.count, $0.members.map(\.since).min()) }
@@ -227,7 +252,7 @@ extension Mirror.State {
     }
 
     fileprivate mutating func admit(_ maximumInFlight: Int, _ places: Places) -> Mirror.Admission {
-        if members.allSatisfy(\.isDraining) { return .absent }
+        if members.allSatisfy(\.isDraining) { return comesBackUntil.hasPassed ? .absent : .busy }
         if inFlight >= maximumInFlight { return .busy }
         // Of equals the newest: an older one may be dead, and not yet be known to be.
         var (best, most) = (Int?.none, 1)

@@ -52,8 +52,6 @@ package final class Session {
     /// Bytes read, and bytes encrypted but unsent, in one turn of the loop.
     private static let maximumReadPerTurn = 256 * 1024
     private static let maximumUnsent = 128 * 1024
-    /// For the peer to take our Close, and to close.
-    private static let closeTimeout = Duration.seconds(2)
     /// Bytes that one recv(2) takes: a few TLS records.
     private static let readAhead = 72 * 1024
 
@@ -94,7 +92,7 @@ package final class Session {
             if role == .agent { try sendSettings() }
             try loop()
         } catch {
-            end = lastWord(after: error)
+            end = stream.lastWord(after: error, &reader)
         }
         close(end)
         return end
@@ -437,26 +435,10 @@ package final class Session {
         }
     }
 
-    /// What the peer said before the connection broke: writing fails as soon as it has gone, and
-    /// its Close may still be here to read.
-    private func lastWord(after end: SessionEnd) -> SessionEnd {
-        guard case .lost = end else { return end }
-        do {
-            while true {
-                while let event = try reader.next() {
-                    if case .close(let payload) = event { return SessionEnd(payload) }
-                }
-                guard case .bytes = try reader.fill(from: stream) else { return end }
-            }
-        } catch {
-            return end
-        }
-    }
-
     private func close(_ end: SessionEnd) {
         let reset = Reset(.connectionTerminated, reason: "the session ended")
         var unsent = queue.close()
-        observer.sessionEnds()
+        observer.sessionEnds(end)
         for entry in exchanges.values {
             cut(entry.exchange, reset)
             if !entry.isUpgraded { observer.exchangeIsOver() }
@@ -464,31 +446,7 @@ package final class Session {
         exchanges = [:]
         while let message = batch.popFirst() { cutUnopened(message, reset) }
         while let message = unsent.popFirst() { cutUnopened(message, reset) }
-        if let payload = end.closePayload {
-            var bytes: [UInt8] = []
-            payload.append(to: &bytes)
-            writer.append(.close, bytes)
-            // The peer learns the reason if it takes it soon; the session is over in any case.
-            let deadline = Deadline.after(Session.closeTimeout)
-            try? writer.flush(to: stream)
-            try? stream.send(until: deadline)
-            stream.end()
-            if end != .silent { linger(until: deadline) }
-        } else {
-            stream.end()
-        }
-    }
-
-    /// Blocks until the peer has closed too: if its last bytes met a closed socket, the system would
-    /// reset the connection, and our Close would be lost on its way.
-    private func linger(until deadline: Deadline) {
-        var bytes: [UInt8] = []
-        while !deadline.hasPassed,
-            case .bytes = try? stream.read(
-                appendingTo: &bytes, room: Piece.maximumCount, until: deadline)
-        {
-            bytes.removeAll(keepingCapacity: true)
-        }
+        stream.close(end, &writer)
     }
 
     private func cutUnopened(_ message: OutgoingMessage, _ reset: Reset) {

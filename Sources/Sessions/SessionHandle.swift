@@ -24,6 +24,10 @@ package enum SessionEnd: Error, Equatable {
     case revoked
     /// An operator disconnected it.
     case disconnected
+    /// Version 1: one more failed request, and the agent would give up.
+    case recycled
+    /// Version 1: no answer in time, and a late one could not be told from the next.
+    case unanswered
 }
 
 extension SessionEnd {
@@ -44,6 +48,8 @@ extension SessionEnd {
         case .replaced: ClosePayload(code: 1012, reason: "replaced by a newer session")
         case .revoked: ClosePayload(code: 1008, reason: "the key was revoked or has expired")
         case .disconnected: ClosePayload(code: 1012, reason: "disconnected by the operator")
+        case .recycled: ClosePayload(code: 1012, reason: "many requests failed, please come back")
+        case .unanswered: ClosePayload(code: 1012, reason: "no answer in time")
         }
     }
 }
@@ -52,14 +58,21 @@ extension SessionEnd {
 package final class SessionHandle: Sendable {
     /// What the peer said of itself.
     package let peer: Settings
+    /// The most bytes of a body, where bodies travel whole (version 1); nil where they are streamed.
+    package let maximumBodyBytes: Int?
     let queue: MessageQueue
     private let budget: CreditBudget
 
-    init(peer: Settings, queue: MessageQueue, budget: CreditBudget) {
+    init(
+        peer: Settings, queue: MessageQueue, budget: CreditBudget, maximumBodyBytes: Int? = nil
+    ) {
         self.peer = peer
+        self.maximumBodyBytes = maximumBodyBytes
         self.queue = queue
         self.budget = budget
     }
+
+    package var version: ProtocolVersion { maximumBodyBytes == nil ? .v2 : .v1 }
 
     /// Sends a request's head; `ends` where it has no body. Does not block.
     ///

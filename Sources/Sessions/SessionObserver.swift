@@ -32,5 +32,5 @@ package protocol SessionObserver {
     /// The peer takes no new exchanges.
     func peerDrains()
     /// The session is over: its exchanges are cut next, and no new one can be opened.
-    func sessionEnds()
+    func sessionEnds(_ end: SessionEnd)
 }

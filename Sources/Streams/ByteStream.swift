@@ -182,6 +182,15 @@ package final class ByteStream {
         endWriting()
     }
 
+    /// Breaks the connection once the peer has acknowledged nothing of what was sent for so long.
+    package func requireAcknowledgement(within timeout: Duration) {
+        var milliseconds = CUnsignedInt(clamping: timeout.nanoseconds / 1_000_000)
+        // Not a TCP socket: a peer on the same machine does not vanish without a word.
+        _ = setsockopt(
+            descriptor, Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, &milliseconds,
+            socklen_t(MemoryLayout<CUnsignedInt>.size))
+    }
+
     /// Puts TLS's word that nothing follows behind the output, once. Nothing is sent yet.
     package func appendEnd() { tls?.closeNotify() }
 

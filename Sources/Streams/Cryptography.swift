@@ -35,7 +35,12 @@ package enum Cryptography {
 
     /// The bytes of base64 text with padding, or nil where it is none.
     package static func decodeBase64(_ text: some Collection<UInt8>) -> [UInt8]? {
-        let text = Array(text)
+        // An array, or a slice of one, is read where it stands.
+        text.withContiguousStorageIfAvailable { decodeBase64($0) }
+            ?? Array(text).withUnsafeBufferPointer { decodeBase64($0) }
+    }
+
+    private static func decodeBase64(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
         if text.isEmpty { return [] }
         if text.count % 4 != 0 { return nil }
         let padding = text.suffix(2).reversed().prefix { $0 == UInt8(ascii: "=") }.count
@@ -46,7 +51,7 @@ package enum Cryptography {
         let capacity = text.count / 4 * 3
         var isValid = true
         let bytes = [UInt8](unsafeUninitializedCapacity: capacity) { out, count in
-            let decoded = EVP_DecodeBlock(out.baseAddress, text, Int32(text.count))
+            let decoded = EVP_DecodeBlock(out.baseAddress, text.baseAddress, Int32(text.count))
             isValid = Int(decoded) == capacity
             count = isValid ? capacity - padding : 0
         }

@@ -44,6 +44,14 @@ package struct JSONWriter: Sendable {
         string(String(decoding: value, as: UTF8.self))
     }
 
+    /// A string of bytes of which none needs an escape, such as base64.
+    package mutating func plain(_ bytes: [UInt8]) {
+        separate()
+        self.bytes.append(0x22)
+        self.bytes.append(contentsOf: bytes)
+        self.bytes.append(0x22)
+    }
+
     package mutating func integer(_ value: Int) {
         separate()
         HeadWriter.decimal(value, to: &bytes)

@@ -129,6 +129,42 @@ package enum ResetCode: UInt16, CaseIterable, Sendable {
     }
 }
 
+extension ResetCode {
+    /// The status of the answer to a client whose exchange ended so before its answer began.
+    package var status: Int {
+        switch self {
+        case .httpRequestDenied: 403
+        case .httpRequestError: 400
+        case .destinationNotFound: 404
+        case .connectionLimitReached, .destinationUnavailable: 503
+        case .connectionTimeout, .httpResponseTimeout: 504
+        default: 502
+        }
+    }
+
+    /// What that client is told. What the agent says in detail is for the logs: it may name private
+    /// hosts.
+    package var detail: String {
+        switch self {
+        case .connectionRefused: "the origin refused the connection"
+        case .destinationIPUnroutable: "the origin is unreachable"
+        case .dnsError: "the origin's name is unknown to the agent"
+        case .tlsCertificateError: "the origin's certificate was refused by the agent"
+        case .httpProtocolError: "the origin broke the protocol"
+        case .httpResponseIncomplete: "the origin closed before its answer was complete"
+        case .connectionTimeout: "the origin did not accept the connection in time"
+        case .httpResponseTimeout: "the origin did not answer in time"
+        case .httpRequestDenied: "the agent's policy refuses this request"
+        case .connectionLimitReached: "the agent is full"
+        case .destinationUnavailable: "the agent cannot reach the origin now"
+        case .httpRequestError: "the agent refused the request as malformed"
+        case .destinationNotFound: "the agent does not serve this mirror"
+        case .none, .cancelled, .connectionTerminated:
+            "the connection to the agent or its origin was lost"
+        }
+    }
+}
+
 /// The payload of RESET: a code and a reason for people.
 package struct Reset: Sendable, Equatable {
     package static let maximumReasonBytes = 512

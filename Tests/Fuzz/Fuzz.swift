@@ -14,7 +14,7 @@ private typealias Target = @Sendable ([UInt8]) -> Void
 private let targets: [String: Target] = [
     "request-head": requestHead, "response-head": responseHead, "chunked": chunked,
     "frame": frame, "message": message, "configuration": configuration, "keys": keys,
-    "text": text, "proxy-header": proxyHeader,
+    "text": text, "proxy-header": proxyHeader, "json": json,
 ]
 
 private let target: Target = {

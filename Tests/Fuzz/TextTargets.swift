@@ -51,3 +51,30 @@ func text(_ bytes: [UInt8]) {
             "encoded again it is another path")
     }
 }
+
+/// The messages of protocol v1: whatever comes out of them, it is the lines that it looks like.
+func json(_ bytes: [UInt8]) {
+    var reader = JSONReader(bytes, maximumValues: .max)
+    let isDocument = (try? reader.skip()) != nil && (try? reader.finish()) != nil
+    if let request = try? V1Request.parse(bytes) {
+        promise(isDocument, "a request that is no document")
+        if let target = try? request.target() {
+            promise(target.first == 0x2F && !target.contains(0x20), "a target of another form")
+        }
+        check(request.fields)
+    }
+    if let response = try? V1Response.parse(bytes) {
+        promise(isDocument, "a response that is no document")
+        check(response.fields)
+    }
+}
+
+private func check(_ fields: V1Fields) {
+    var lines: [UInt8] = []
+    guard (try? fields.append(to: &lines, dropping: [.host])) != nil else { return }
+    lines += [0x0D, 0x0A]
+    let limits = HeadLimits(maximumHeadBytes: .max, maximumFields: .max)
+    let parsed = try? Fields.parse(lines, 0..<lines.count, limits: limits)
+    promise(parsed != nil, "lines that are none")
+    promise(parsed?.present.contains(.host) == false, "a field that was to be left out")
+}

@@ -21,6 +21,8 @@ final class RawPeer {
 
     enum Event: Equatable {
         case message(Message)
+        /// A message of protocol v1.
+        case text([UInt8])
         case ping([UInt8])
         case pong([UInt8])
         case close(code: Int?, reason: String)
@@ -150,7 +152,7 @@ final class RawPeer {
         while let event = next(until: deadline) {
             switch event {
             case .message(let message): return message
-            case .ping, .pong: continue
+            case .text, .ping, .pong: continue
             case .close, .end: return nil
             }
         }
@@ -162,7 +164,7 @@ final class RawPeer {
         while let event = next() {
             switch event {
             case .close, .end: return event
-            case .message, .ping, .pong: continue
+            case .message, .text, .ping, .pong: continue
             }
         }
         return nil
@@ -182,7 +184,7 @@ final class RawPeer {
             switch event {
             case .message(let message): messages.append(message)
             case .pong(let payload) where payload == [UInt8]("so far"): return messages
-            case .pong, .ping: continue
+            case .pong, .ping, .text: continue
             case .close, .end:
                 Issue.record("the session closed: \(event)")
                 return messages
@@ -213,6 +215,7 @@ final class RawPeer {
         let payload = Array(frame[at...])
         input.removeSubrange(..<(at + length))
         switch opcode {
+        case 1: return .text(payload)
         case 2:
             let exchange = payload[2..<6].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
             return .message(

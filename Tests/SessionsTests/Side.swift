@@ -37,19 +37,29 @@ final class Side: SessionObserver, Sendable {
     /// Starts the session.
     ///
     /// - Parameter input: bytes that came with the upgrade.
-    init(
+    convenience init(
         _ role: Session.Role, _ stream: Handover<ByteStream>, input: [UInt8] = [],
         settings: Settings = Settings(), limits: SessionLimits = Side.calm, lastID: UInt32 = 0
+    ) throws {
+        try self.init(stream) { stream, side in
+            try Session(
+                stream, InputBuffer(input), role: role, settings: settings, limits: limits,
+                observer: side, lastID: lastID
+            ).run()
+        }
+    }
+
+    /// Starts a session that `run` makes and runs, on a thread of its own.
+    init(
+        _ stream: Handover<ByteStream>,
+        run: @escaping @Sendable (sending ByteStream, Side) throws -> SessionEnd
     ) throws {
         try Threads.Thread.start(name: "session") { [self] in
             let end: SessionEnd
             do {
                 let stream = stream.take()
                 try stream.handshake(until: soon)
-                let session = try Session(
-                    stream, InputBuffer(input), role: role, settings: settings, limits: limits,
-                    observer: self, lastID: lastID)
-                end = session.run()
+                end = try run(stream, self)
             } catch {
                 end = .lost("did not begin: \(error)")
             }
@@ -123,7 +133,7 @@ final class Side: SessionObserver, Sendable {
 
     func peerDrains() { change { $0.peerDrains += 1 } }
 
-    func sessionEnds() { change { $0.sessionEnds += 1 } }
+    func sessionEnds(_ end: SessionEnd) { change { $0.sessionEnds += 1 } }
 }
 
 /// Two sessions that talk to each other.

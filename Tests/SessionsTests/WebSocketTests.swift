@@ -169,13 +169,30 @@ private func read(
         let head = try request(asking)
         #expect(WebSocketUpgrade.isAsked(by: head))
         #expect(WebSocketUpgrade.problem(with: head) == nil)
-        #expect(WebSocketUpgrade.offersSubprotocol(head))
+        #expect(WebSocketUpgrade.version(offeredBy: head) == .v2)
         let answer = WebSocketUpgrade.response(
             to: head, date: "Sun, 06 Nov 1994 08:49:37 GMT")
         let lines = answering + ["Date: Sun, 06 Nov 1994 08:49:37 GMT"]
         #expect(answer.text == lines.joined(separator: "\r\n") + "\r\n\r\n")
         let parsed = try ResponseHead.parse(answer, answer.indices)
         #expect(WebSocketUpgrade.problem(with: parsed, key: key) == nil)
+    }
+
+    @Test func `without the subprotocol both ends speak version 1`() throws {
+        var lines = asking
+        for other in ["A: b", "Sec-WebSocket-Protocol: magicmirror.v3, chat"] {
+            lines[6] = other
+            let head = try request(lines)
+            #expect(WebSocketUpgrade.version(offeredBy: head) == .v1)
+            let answer = WebSocketUpgrade.response(
+                to: head, date: "Sun, 06 Nov 1994 08:49:37 GMT")
+            let parsed = try ResponseHead.parse(answer, answer.indices)
+            #expect(parsed.fields.value(.secWebSocketProtocol) == nil)
+            #expect(WebSocketUpgrade.problem(with: parsed, key: key) == nil)
+            #expect(WebSocketUpgrade.version(chosenBy: parsed) == .v1)
+        }
+        let selected = try response(answering)
+        #expect(WebSocketUpgrade.version(chosenBy: selected) == .v2)
     }
 
     @Test func `our own request is one that is accepted`() throws {
@@ -186,7 +203,7 @@ private func read(
         let head = try RequestHead.parse(bytes, bytes.indices)
         #expect(WebSocketUpgrade.isAsked(by: head))
         #expect(WebSocketUpgrade.problem(with: head) == nil)
-        #expect(WebSocketUpgrade.offersSubprotocol(head))
+        #expect(WebSocketUpgrade.version(offeredBy: head) == .v2)
         #expect(head.fields.value(.authorization)?.text == "Bearer mma_secret")
         let answer = WebSocketUpgrade.response(
             to: head, date: "Sun, 06 Nov 1994 08:49:37 GMT")
@@ -218,7 +235,7 @@ private func read(
     @Test(arguments: [
         (1, "Connection: close"), (2, "Upgrade: h2c"),
         (3, "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA="), (3, "A: b"),
-        (4, "Sec-WebSocket-Protocol: other"), (4, "A: b"),
+        (4, "Sec-WebSocket-Protocol: other"),
         (4, "Sec-WebSocket-Protocol: magicmirror.v2\r\nSec-WebSocket-Extensions: x"),
     ])
     func `an answer to something else is refused`(line: Int, with: String) throws {
