@@ -192,7 +192,8 @@ struct Version1AgentTests {
     }
 
     @Test(arguments: [
-        ("GET", "Connection: Upgrade\r\nUpgrade: websocket"), ("GET", "Connection: upgrade\r\nUpgrade: x-own/1"),
+        ("GET", "Connection: Upgrade\r\nUpgrade: websocket"),
+        ("GET", "Connection: upgrade\r\nUpgrade: x-own/1"),
         ("GET", "Accept: text/event-stream"),
         ("GET", "Accept: application/json, Text/Event-Stream;q=0.5"),
     ])
