@@ -43,6 +43,8 @@ import Wire
             if number % 2 == 0 {
                 try scene.peer.pong(barrier)
                 #expect(try V1Outcome(of: exchange) == V1Outcome(reset: .connectionTerminated))
+                // It ran, and must not run again on another session.
+                #expect(!exchange.isLost)
             } else {
                 try scene.peer.answer("\(number)")
                 #expect(try V1Outcome(of: exchange) == .ok("\(number)"))
@@ -317,6 +319,7 @@ import Wire
         _ = try scene.peer.nextAsked()
         try scene.peer.sendClose(code: 1000, "bye")
         #expect(try V1Outcome(of: exchange) == V1Outcome(reset: .connectionTerminated))
+        #expect(exchange.isLost)
         #expect(scene.side.end() == .closedByPeer(code: 1000, reason: "bye"))
         #expect(scene.side.isOver(1))
     }
