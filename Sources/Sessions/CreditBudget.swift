@@ -13,7 +13,7 @@ final class CreditBudget: Sendable {
     static let initialWindow = 64 * 1024
     private static let wideWindow = 256 * 1024
     /// Beyond this, windows are narrow.
-    private static let maximumPromised = 4 * 1024 * 1024
+    private static let maximumPromised = 2 * 1024 * 1024
 
     private let promised = Atomic<Int>(0)
 

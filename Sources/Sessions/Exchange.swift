@@ -24,8 +24,10 @@ package final class Exchange: Sendable {
         var peerEnded = false
         /// What the peer may still send.
         var receiveCredit: Int
-        /// That, and what has arrived and not been taken: what this exchange may cost in memory.
+        /// That, and what has arrived and not been passed on: what this exchange may cost in memory.
         var promised: Int
+        /// The last piece that was taken, until the next one is asked for.
+        var taken = 0
         var sendCredit: Int
         /// This side's direction has ended.
         var ended = false
@@ -172,7 +174,8 @@ package final class Exchange: Sendable {
 
     // MARK: - Taking (the worker)
 
-    /// The next arrival, if there is one now. Body bytes taken are granted to the peer anew.
+    /// The next arrival, if there is one now. Body bytes are granted to the peer anew once the next
+    /// arrival is asked for: by then they have been passed on.
     package func take() -> Arriving? {
         let (arrival, grant) = state.withLock { $0.take(budget) }
         grantCredit(grant)
@@ -183,18 +186,18 @@ package final class Exchange: Sendable {
     ///
     /// - Returns: nil at the deadline, and at once where the exchange was cut and nothing is left.
     package func take(until deadline: Deadline) -> Arriving? {
-        let found = state.wait(until: deadline) { state -> (Arriving?, Int)? in
-            let (arrival, grant) = state.take(budget)
+        // The peer may be waiting for the credit of what was passed on: before this side waits.
+        if let arrival = take() { return arrival }
+        let found = state.wait(until: deadline) { state -> Arriving?? in
+            let (arrival, _) = state.take(budget)
             if arrival == nil, state.cut == nil {
                 state.waiter = .condition
                 return nil
             }
             state.waiter = .none
-            return (arrival, grant)
+            return .some(arrival)
         }
-        guard let (arrival, grant) = found else { return nil }
-        grantCredit(grant)
-        return arrival
+        return found ?? nil
     }
 
     /// How the exchange was cut by the other side or with its session, if it was; what arrived
@@ -304,20 +307,33 @@ extension Exchange.State {
 
     /// - Returns: the first arrival, and how much credit to grant the peer now.
     fileprivate mutating func take(_ budget: CreditBudget) -> (Arriving?, Int) {
-        guard let arrival = arrived.popFirst() else { return (nil, 0) }
-        if case .head = arrival { heads -= 1 }
-        guard case .body(let piece, _) = arrival else { return (arrival, 0) }
-        promised -= piece.count
-        budget.release(piece.count)
+        let grant = passedOn(budget)
+        guard let arrival = arrived.popFirst() else { return (nil, grant) }
+        switch arrival {
+        case .head: heads -= 1
+        case .body(let piece, _): taken = piece.count
+        case .trailers, .reset: break
+        }
+        return (arrival, grant)
+    }
+
+    /// Whoever asks for the next piece has passed the last one on: only now it costs nothing more.
+    ///
+    /// - Returns: how much credit to grant the peer now.
+    private mutating func passedOn(_ budget: CreditBudget) -> Int {
+        if taken == 0 { return 0 }
+        promised -= taken
+        budget.release(taken)
+        taken = 0
         // In halves of the window, so that credit costs one small message for many large ones;
         // none once the peer has ended.
         let window = budget.window
-        if peerEnded || promised > window / 2 { return (arrival, 0) }
+        if peerEnded || promised > window / 2 { return 0 }
         let grant = window - promised
         promised = window
         receiveCredit += grant
         budget.promise(grant)
-        return (arrival, grant)
+        return grant
     }
 
     /// Puts an arrival at the end. Small pieces that nobody has taken yet become one: each of them

@@ -66,7 +66,7 @@ private let responseHead = [UInt8]("HTTP/1.1 200 OK\r\n\r\n")
         if wait != .room { _ = try peer.messagesSoFar() }
         peer.end()
         #expect(crew.hasEnded())
-        #expect(exchange.cut?.code == .connectionTerminated)
+        #expect(eventually { exchange.cut?.code == .connectionTerminated })
         // How it was lost depends on what the session was doing: reading, or writing.
         guard case .lost = side.end() else {
             Issue.record("the session did not notice its loss")
