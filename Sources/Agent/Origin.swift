@@ -51,9 +51,9 @@ final class Origin: Sendable {
 
     /// An idle connection, if there is one that has not waited for too long.
     ///
-    /// - Parameter isRepeatable: the request can be sent again where the origin has closed the
-    ///   connection, so that finding out is left to sending it. Other requests get a connection
-    ///   that was used a moment ago, which the origin is not about to close, and is still open.
+    /// - Parameter isRepeatable: the request can be sent again where the origin closes the
+    ///   connection just then. Other requests get a connection that was used a moment ago, which
+    ///   the origin is not about to close.
     func take(isRepeatable: Bool) -> sending OriginConnection? {
         let maximumIdle = isRepeatable ? limits.idleTimeout : .seconds(1)
         while true {
@@ -64,10 +64,9 @@ final class Origin: Sendable {
             }
             guard let found else { return nil }
             let connection = found.connection.take()
-            // Readable at rest: closed, or bytes that nobody asked for.
-            if isRepeatable
-                || poll(found.descriptor, for: [.readable, .hungUp], until: .now).isEmpty
-            {
+            // Readable at rest: closed, or bytes that nobody asked for and that the next client
+            // would get for its answer.
+            if poll(found.descriptor, for: [.readable, .hungUp], until: .now).isEmpty {
                 connection.isReused = true
                 return connection
             }

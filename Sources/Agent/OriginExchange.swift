@@ -105,6 +105,7 @@ struct OriginExchange: Sendable {
     /// Everything has been said, and nothing more came than that.
     private func canKeep(_ connection: OriginConnection) -> Bool {
         isKept && requestEnds && connection.stream.unsent == 0 && connection.input.isEmpty
+            && !connection.stream.hasBuffered
     }
 
     // MARK: - The request

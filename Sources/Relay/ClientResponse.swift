@@ -253,10 +253,9 @@ struct ClientResponse {
         do {
             while stream.unsent > 0, try !stream.send() {
                 let start = Deadline.now
-                let before = stream.unsent
+                let before = stream.unacknowledged
                 _ = stream.wait(for: .writable, until: rate.deadline)
-                _ = try stream.send()
-                if !rate.account(since: start, bytes: before - stream.unsent) {
+                if !rate.account(since: start, bytes: before - stream.unacknowledged) {
                     throw ClientFailure.gone("the client takes the answer too slowly")
                 }
             }

@@ -58,7 +58,10 @@ struct ClientWorker: Sendable {
             case .waiting(let request):
                 connection.phase = .head
                 if let granted = place.take() {
-                    step = ClientExchange.run(relay, connection, request, granted, doorbell)
+                    step =
+                        connection.stream.isHungUp
+                        ? forget(request, connection, granted)
+                        : ClientExchange.run(relay, connection, request, granted, doorbell)
                 } else {
                     step = answerAbsent(request, connection)
                 }
@@ -237,6 +240,17 @@ struct ClientWorker: Sendable {
             connection.phase = .waiting(request)
             return .wait(mirror)
         }
+    }
+
+    /// For a request that has got a place when its client had gone: nobody wants it done now.
+    private func forget(
+        _ request: MirrorRequest, _ connection: ClientConnection, _ place: MirrorPlace
+    ) -> Step {
+        relay.submit(request.mirror.release(place))
+        relay.log(
+            Asked(request), connection, status: 499, bytesOut: 0, error: "client_gone",
+            reason: "the client closed the connection while it waited")
+        return .cut
     }
 
     /// For a request that has found, or got, no place.

@@ -47,7 +47,7 @@ struct MirrorRequest: Sendable {
     ]
     /// What else origins take for the word of a proxy.
     private static let claims: FieldSet = [
-        .xForwardedPort, .xForwardedScheme, .xForwardedServer, .xForwardedSsl, .xRealIp,
+        .via, .xForwardedPort, .xForwardedScheme, .xForwardedServer, .xForwardedSsl, .xRealIp,
     ]
 
     /// The head for the agent: one message.

@@ -25,6 +25,8 @@ package final class LockstepAgentSession {
         let exchange: Exchange
         /// The request's body, on its way to the worker.
         var delivery: LockstepDelivery
+        /// Of the whole answer: one without an end would keep all others waiting.
+        let deadline: Deadline
         var head: ResponseHead?
         var body: [UInt8] = []
     }
@@ -93,6 +95,10 @@ package final class LockstepAgentSession {
             if try queue.takeAll(into: &batch) { isDraining = true }
             while let message = batch.popFirst() { try take(message) }
             try link.write()
+            if let running, running.deadline.hasPassed {
+                try fail(
+                    Reset(.httpResponseTimeout, reason: "no whole answer in time, as v1 needs"))
+            }
             let isAllRead = try read()
             try beginNext()
             if Deadline.now >= nextHeartbeat {
@@ -107,7 +113,9 @@ package final class LockstepAgentSession {
             if running == nil, !link.isSending, !waiting.isEmpty { continue }
             if !isAllRead, mayRead { continue }
             guard queue.prepareToSleep(isBlocked: false) else { continue }
-            link.wait(reads: mayRead, queue.doorbell, until: nextHeartbeat)
+            link.wait(
+                reads: mayRead, queue.doorbell,
+                until: min(nextHeartbeat, running?.deadline ?? nextHeartbeat))
             queue.awake()
         }
     }
@@ -164,7 +172,8 @@ package final class LockstepAgentSession {
         exchange.setID(lastID)
         let ends = request.body.isEmpty
         running = Running(
-            exchange: exchange, delivery: LockstepDelivery(request.body, to: exchange))
+            exchange: exchange, delivery: LockstepDelivery(request.body, to: exchange),
+            deadline: .after(limits.responseTimeout))
         if ends { exchange.peerSendsNothing() }
         observer.requestArrived(exchange, head: request.head, ends: ends)
         running?.delivery.go()

@@ -151,6 +151,16 @@ package final class ByteStream {
     /// Bytes that wait to be sent.
     package var unsent: Int { output.count }
 
+    /// Bytes that the peer's system has not yet taken: sent or not.
+    ///
+    /// A send buffer of megabytes has room again only long after the peer has begun to take bytes.
+    package var unacknowledged: Int {
+        var count: CInt = 0
+        // Not to be told of a broken connection here: the next call on it says so.
+        guard ioctl(descriptor, UInt(TIOCOUTQ), &count) == 0 else { return unsent }
+        return unsent + Int(count)
+    }
+
     /// Whether received bytes are here that poll(2) does not show.
     package var hasBuffered: Bool { tls?.hasBuffered ?? false }
 

@@ -223,10 +223,12 @@ struct ForwardingTests {
         }
     }
 
-    @Test func `via and the request's id are told, a forged id is made anew`() throws {
+    @Test(arguments: [true, false])
+    func `via and the request's id are told, forged ones are not`(isTrusted: Bool) throws {
         try stage { stage in
             let origin = try Origin.echoingTarget()
-            let mirror = try stage.mirror(origin)
+            let mirror = try stage.mirror(
+                origin, relay: isTrusted ? "trusted-proxies = 127.0.0.1\n" : "")
             for (index, fields) in [
                 ["X-Request-Id: one", "X-Request-Id: two"], ["X-Request-Id: a b"],
                 ["X-Request-Id: \(String(repeating: "a", count: 129))"], ["X-Request-Id:"],
@@ -235,7 +237,8 @@ struct ForwardingTests {
                 let head = try origin.waitForRequest { $0.target == "/\(index)" }.head
                 #expect(head.all("X-Request-Id").count == 1)
                 #expect(head["X-Request-Id"]?.count == 32)
-                #expect(head.all("Via") == ["1.0 before", "1.1 magicmirrord"])
+                #expect(
+                    head.all("Via") == (isTrusted ? ["1.0 before"] : []) + ["1.1 magicmirrord"])
             }
         }
     }

@@ -78,6 +78,64 @@ struct KeepAliveTests {
         }
     }
 
+    @Test(arguments: [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray",
+        "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\n\r\n", "stray", "\r\n",
+    ])
+    func `what an origin says unasked is nobody's answer`(stray: String) throws {
+        try stage { stage in
+            let isAnswered = Gate()
+            let isSaid = Gate()
+            let origin = try Origin { visit in
+                while let request = try visit.readRequest() {
+                    try visit.connection.write(
+                        Answer(200, body: request.target).bytes(to: request.method))
+                    if request.target == "/1" {
+                        try isAnswered.wait("the first answer has arrived")
+                        try visit.write(stray)
+                        isSaid.open()
+                    }
+                }
+            }
+            let mirror = try stage.mirror(origin)
+            #expect(try mirror.get("/1").text == "/1")
+            isAnswered.open()
+            try isSaid.wait("the origin has said more")
+            for target in ["/2", "/3"] { #expect(try mirror.get(target).text == target) }
+            #expect(try mirror.ask("POST", "/4").text == "/4")
+        }
+    }
+
+    @Test func `a client that has gone while it waited is not asked for`() throws {
+        try stage { stage in
+            let gate = Gate()
+            let origin = try Origin { visit in
+                while let request = try visit.readRequest() {
+                    if request.target == "/first" { try gate.wait("the others stand in line") }
+                    try visit.connection.write(
+                        Answer(200, body: request.target).bytes(to: request.method))
+                }
+            }
+            let mirror = try stage.mirror(origin, relay: "maximum-exchanges = 1\n")
+            let first = try mirror.connect()
+            try first.write(mirror.request("GET", "/first"))
+            _ = try origin.waitForRequest()
+            let gone = try mirror.connect()
+            try gone.write(mirror.request("POST", "/gone", ["Content-Length: 0"]))
+            gone.close()
+            // These come to the workers behind it.
+            for _ in 0..<3 { #expect(try ask(mirror.relay, "/-/healthy").status == 200) }
+            let last = try mirror.connect()
+            try last.write(mirror.request("GET", "/last"))
+            gate.open()
+            #expect(try first.readResponse().text == "/first")
+            #expect(try last.readResponse().text == "/last")
+            try mirror.relay.expectLine(status: 499, error: "client_gone")
+            #expect(origin.requests.map(\.target) == ["/first", "/last"])
+        }
+    }
+
     /// An origin that answers what does not ask for /2; with that request it does as it is told.
     private func origin(
         closingAfter part: String, everyTime: Bool

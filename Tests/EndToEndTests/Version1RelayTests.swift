@@ -142,6 +142,36 @@ struct Version1RelayTests {
         }
     }
 
+    @Test func `an answer without an end is a 504 in time, and the next request has its turn`()
+        throws
+    {
+        try stage { stage in
+            let relay = try OriginalRelay()
+            let origin = stage.keep(
+                try Origin { visit in
+                    while let request = try visit.readRequest() {
+                        if request.target == "/next" {
+                            try visit.connection.write(Answer(200, body: "next").bytes(to: "GET"))
+                            continue
+                        }
+                        try visit.write(
+                            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                                + "Transfer-Encoding: chunked\r\n\r\n")
+                        try visit.connection.writeChunk("data: 1\n\n")
+                        try visit.waitForEnd()
+                    }
+                })
+            let limits = try stage.write("agent.conf", "response-timeout = 1s\n")
+            let (_, _, socket) = try stage.agent(
+                of: relay, local: origin.url, ["--config", limits])
+            let reply = try socket.ask(V1Asked("GET", "/events"))
+            #expect(reply.status == 504)
+            #expect(json(reply.body ?? [])["error"] as? String == "http_response_timeout")
+            #expect(origin.waitForEnded(1))
+            #expect(try socket.ask(V1Asked("GET", "/next")).text == "next")
+        }
+    }
+
     @Test func `pings are answered while a request runs`() throws {
         try stage { stage in
             let relay = try OriginalRelay()

@@ -138,6 +138,22 @@ import Threads
         }
     }
 
+    @Test func `bytes count as unacknowledged until the peer's system has given them away`() throws
+    {
+        let (one, other) = plainPair()
+        #expect(one.unacknowledged == 0)
+        try one.append([UInt8](repeating: 1, count: 10_000))
+        #expect(one.unacknowledged == 10_000)
+        #expect(try one.send())
+        #expect(one.unsent == 0)
+        #expect(one.unacknowledged >= 10_000)
+        var bytes: [UInt8] = []
+        while bytes.count < 10_000 {
+            _ = try other.read(appendingTo: &bytes, room: 10_000, until: soon)
+        }
+        #expect(one.unacknowledged == 0)
+    }
+
     @Test func `a certificate for another name is refused`() throws {
         let carried = CarriedTLS(.shared, host: "other.test")
         #expect(throws: StreamError.certificate("hostname mismatch")) { try carried.handshake() }
