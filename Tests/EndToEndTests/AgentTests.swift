@@ -181,7 +181,7 @@ struct AgentTests {
             let relay = try stage.relay()
             let agent = try stage.startAgent(relay, key: "mma_wrong-but-long-enough", local: "1")
             #expect(try agent.exit() == .code(77))
-            #expect(agent.log.lines.contains { $0.contains("401") })
+            try agent.expectLog("401") { $0.contains("401") }
         }
     }
 
@@ -200,7 +200,7 @@ struct AgentTests {
             let relay = try stage.relay()
             let agent = try stage.startAgent(relay, key: key.secret, name: "prom", local: "1")
             #expect(try agent.exit() == .code(77))
-            #expect(agent.log.lines.contains { $0.contains("403") })
+            try agent.expectLog("403") { $0.contains("403") }
         }
     }
 
@@ -222,7 +222,7 @@ struct AgentTests {
             }
             let agent = try startAgent(stage, relay)
             #expect(relay.waitForEnded(3, .after(30)))
-            #expect(agent.log.lines.contains { $0.contains("\(status)") })
+            try agent.expectLog("\(status)") { $0.contains("\(status)") }
             agent.send(SIGTERM)
             #expect(try agent.exit() == .code(0))
         }
