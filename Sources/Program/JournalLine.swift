@@ -97,10 +97,8 @@ package struct JournalLine: Sendable {
         case 0x20..<0x7F: bytes.append(byte)
         default:
             append("\\x")
-            bytes.append(Self.hexadecimal[Int(byte >> 4)])
-            bytes.append(Self.hexadecimal[Int(byte & 15)])
+            bytes.append(.hexadecimalDigit(byte >> 4))
+            bytes.append(.hexadecimalDigit(byte & 15))
         }
     }
-
-    private static let hexadecimal = Array("0123456789abcdef".utf8)
 }

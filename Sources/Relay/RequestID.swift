@@ -9,9 +9,8 @@ import Wire
 enum RequestID {
     private static let count = Atomic<UInt64>(0)
     /// Random once for each process, in hexadecimal: ids of two relays, or of two runs, differ.
-    private static let process = Cryptography.randomBytes(8).flatMap { byte in
-        [digit(byte >> 4), digit(byte & 15)]
-    }
+    private static let process = Array(
+        Hexadecimal.encode(Cryptography.randomBytes(8)).utf8)
 
     /// The client's own id where it has one that is fit for a log line, else a new one: 16 bytes in
     /// hexadecimal. It is unlike any other, but no secret.
@@ -23,13 +22,10 @@ enum RequestID {
         return Array(capacity: 32) { out in
             for digit in process { out.append(digit) }
             for place in 1...16 {
-                out.append(digit(UInt8(truncatingIfNeeded: number >> UInt64(64 - 4 * place)) & 15))
+                let value = UInt8(truncatingIfNeeded: number >> UInt64(64 - 4 * place)) & 15
+                out.append(.hexadecimalDigit(value))
             }
         }
-    }
-
-    private static func digit(_ value: UInt8) -> UInt8 {
-        value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
     }
 
     /// 1...128 letters, digits and `-_.:+/=@`: nothing that means something in a log or a page.

@@ -19,13 +19,8 @@ struct LockstepLink {
     private var payload: [UInt8] = []
     private var sent = 0
 
-    /// Bytes read, and bytes encrypted but unsent, at a time.
-    private static let maximumReadPerTurn = 256 * 1024
     /// Events that a session takes before it looks at everything else again.
     static let maximumEventsPerTurn = 64
-    private static let maximumUnsent = 128 * 1024
-    /// Bytes that one recv(2) takes: a few TLS records.
-    private static let readAhead = 72 * 1024
 
     /// - Parameter isAgent: this side is the WebSocket's client.
     init(
@@ -35,7 +30,7 @@ struct LockstepLink {
         reader = WebSocketReader(
             input, expectsMask: !isAgent, maximumPayload: maximumMessageBytes, version: .v1)
         writer = WebSocketWriter(masks: isAgent)
-        stream.readAhead(LockstepLink.readAhead)
+        stream.readAhead(Session.readAhead)
     }
 
     // MARK: - Writing
@@ -62,7 +57,7 @@ struct LockstepLink {
         do {
             while try stream.send() {
                 if isSending {
-                    let end = min(sent + LockstepLink.maximumUnsent, payload.count)
+                    let end = min(sent + Session.maximumUnsent, payload.count)
                     try stream.append(payload, sent..<end)
                     sent = end
                     if sent == payload.count {
@@ -77,7 +72,7 @@ struct LockstepLink {
         } catch {
             throw .lost(error.description)
         }
-        if writer.staged > LockstepLink.maximumUnsent {
+        if writer.staged > Session.maximumUnsent {
             throw .protocolError("more pings than answers can be sent")
         }
     }
@@ -90,22 +85,15 @@ struct LockstepLink {
         do {
             while true {
                 if let event = try reader.next() { return event }
-                if taken >= LockstepLink.maximumReadPerTurn { return nil }
+                if taken >= Session.maximumReadPerTurn { return nil }
                 switch try reader.fill(from: stream) {
                 case .bytes(let count): taken += count
                 case .nothing: return nil
                 case .end: throw SessionEnd.lost("closed without a close frame")
                 }
             }
-        } catch let error as WebSocketError {
-            switch error {
-            case .stream(let error): throw .lost(error.description)
-            case .protocolError(let reason): throw .protocolError(reason)
-            }
-        } catch let end as SessionEnd {
-            throw end
         } catch {
-            throw .lost("\(error)")
+            throw SessionEnd(error)
         }
     }
 

@@ -49,11 +49,11 @@ package final class Session {
     private var nextHeartbeat: Deadline
     private var answerDeadline = Deadline.distantFuture
 
-    /// Bytes read, and bytes encrypted but unsent, in one turn of the loop.
-    private static let maximumReadPerTurn = 256 * 1024
-    private static let maximumUnsent = 128 * 1024
+    /// Bytes read, and bytes encrypted but unsent, in one turn of the loop; of v1 sessions too.
+    static let maximumReadPerTurn = 256 * 1024
+    static let maximumUnsent = 128 * 1024
     /// Bytes that one recv(2) takes: a few TLS records.
-    private static let readAhead = 72 * 1024
+    static let readAhead = 72 * 1024
 
     /// - Parameters:
     ///   - input: bytes that came with the upgrade's head.
@@ -168,12 +168,8 @@ package final class Session {
                 try writer.flush(to: stream)
                 if stream.unsent == 0 { return }
             }
-        } catch let error as StreamError {
-            throw .lost(error.description)
-        } catch let end as SessionEnd {
-            throw end
         } catch {
-            throw .lost("\(error)")
+            throw SessionEnd(error)
         }
         if let end = queue.orderedEnd { throw end }
         // Only answers to pings add to what the socket does not take.
@@ -276,15 +272,8 @@ package final class Session {
                 answerDeadline = .distantFuture
             }
             while let event = try reader.next() { try receive(event) }
-        } catch let error as WebSocketError {
-            switch error {
-            case .stream(let error): throw .lost(error.description)
-            case .protocolError(let reason): throw .protocolError(reason)
-            }
-        } catch let end as SessionEnd {
-            throw end
         } catch {
-            throw .lost("\(error)")
+            throw SessionEnd(error)
         }
     }
 

@@ -36,6 +36,16 @@ extension SessionEnd {
         self = .closedByPeer(code: payload.code ?? 1005, reason: payload.reason)
     }
 
+    /// What a failed read or write makes of the session.
+    init(_ error: any Error) {
+        switch error {
+        case let end as SessionEnd: self = end
+        case WebSocketError.protocolError(let reason): self = .protocolError(reason)
+        case WebSocketError.stream(let error): self = .lost(error.description)
+        default: self = .lost("\(error)")
+        }
+    }
+
     /// What the Close frame says; nil where the connection is beyond saying anything.
     var closePayload: ClosePayload? {
         switch self {

@@ -130,7 +130,7 @@ extension UInt8 {
     }
 
     /// The digit of a value below 16, in lower case.
-    @inline(__always) static func hexadecimalDigit(_ value: UInt8) -> UInt8 {
+    @inline(__always) package static func hexadecimalDigit(_ value: UInt8) -> UInt8 {
         value < 10 ? 0x30 &+ value : 0x57 &+ value
     }
 
