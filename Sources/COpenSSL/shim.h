@@ -32,9 +32,6 @@ static inline long shim_SSL_set_tlsext_host_name(SSL *ssl, const char *name) {
 static inline EVP_PKEY *shim_EVP_EC_gen(const char *curve) { return EVP_EC_gen(curve); }
 static inline ASN1_TIME *shim_X509_getm_notBefore(X509 *x) { return X509_getm_notBefore(x); }
 static inline ASN1_TIME *shim_X509_getm_notAfter(X509 *x) { return X509_getm_notAfter(x); }
-static inline void shim_SSL_CTX_set_read_ahead(SSL_CTX *ctx, int on) {
-    SSL_CTX_set_read_ahead(ctx, on);
-}
 static inline int shim_ERR_is_unexpected_eof(unsigned long code) {
     return ERR_GET_LIB(code) == ERR_LIB_SSL
            && ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING;

@@ -30,7 +30,6 @@ struct LockstepLink {
         reader = WebSocketReader(
             input, expectsMask: !isAgent, maximumPayload: maximumMessageBytes, version: .v1)
         writer = WebSocketWriter(masks: isAgent)
-        stream.readAhead(Session.readAhead)
     }
 
     // MARK: - Writing

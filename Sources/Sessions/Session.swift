@@ -12,8 +12,8 @@ import Streams
 import Threads
 import Wire
 
-/// A session. Not Sendable: its owner thread makes it and runs it.
-package final class Session {
+/// A session. Its owner thread makes it and runs it: a value, so that nobody else can reach it.
+package struct Session: ~Copyable {
     package enum Role { case relay, agent }
 
     private struct Entry {
@@ -39,7 +39,8 @@ package final class Session {
     /// How many of them have been upgraded. They may last for days, and take nobody's place.
     private var upgrades = 0
     private var lastID: UInt32
-    private var peer: Settings?
+    /// The credit that each exchange begins with, once the peer's SETTINGS have come.
+    private var initialCredit: Int?
     /// DRAIN is to be sent behind what is in `batch`; it has been sent.
     private var mustDrain = false
     private var isDraining = false
@@ -52,8 +53,6 @@ package final class Session {
     /// Bytes read, and bytes encrypted but unsent, in one turn of the loop; of v1 sessions too.
     static let maximumReadPerTurn = 256 * 1024
     static let maximumUnsent = 128 * 1024
-    /// Bytes that one recv(2) takes: a few TLS records.
-    static let readAhead = 72 * 1024
 
     /// - Parameters:
     ///   - input: bytes that came with the upgrade's head.
@@ -76,7 +75,6 @@ package final class Session {
             input, expectsMask: role == .relay,
             maximumPayload: MessageHeader.length + MessageHeader.maximumPayload)
         writer = WebSocketWriter(masks: role == .agent)
-        stream.readAhead(Session.readAhead)
         queue = try MessageQueue()
         nextHeartbeat = .after(limits.heartbeatInterval)
     }
@@ -84,7 +82,7 @@ package final class Session {
     /// Runs the session to its end. Blocks as long as it lives.
     ///
     /// Every exchange that still runs is cut; the connection is closed.
-    package func run() -> SessionEnd {
+    package consuming func run() -> SessionEnd {
         let end: SessionEnd
         do {
             // The relay sends its own once it has the agent's and the mirror is entered: so an
@@ -98,14 +96,14 @@ package final class Session {
         return end
     }
 
-    private func sendSettings() throws(SessionEnd) {
+    private mutating func sendSettings() throws(SessionEnd) {
         var payload: [UInt8] = []
         settings.append(to: &payload)
         try send(.settings, Piece(payload))
     }
 
     /// Stages a message that belongs to the session itself.
-    private func send(_ type: MessageType, _ payload: Piece) throws(SessionEnd) {
+    private mutating func send(_ type: MessageType, _ payload: Piece) throws(SessionEnd) {
         var payload = payload
         do {
             try writer.append(MessageHeader(type, exchange: 0), &payload, to: stream)
@@ -115,7 +113,7 @@ package final class Session {
     }
 
     /// - Throws: always, in the end.
-    private func loop() throws(SessionEnd) -> Never {
+    private mutating func loop() throws(SessionEnd) -> Never {
         let settingsDeadline = Deadline.after(limits.settingsTimeout)
         var mayRead = true
         while true {
@@ -124,7 +122,7 @@ package final class Session {
             try heartbeat()
             try write()
             if isDrained { throw isDraining ? .stopped : .drained }
-            if peer == nil, settingsDeadline.hasPassed {
+            if initialCredit == nil, settingsDeadline.hasPassed {
                 throw .protocolError("no SETTINGS in time")
             }
             let isBlocked = stream.unsent > 0
@@ -136,7 +134,7 @@ package final class Session {
             let ready = stream.wait(
                 for: isBlocked ? .movable : .readable,
                 doorbell: queue.doorbell,
-                until: peer == nil ? min(deadline, settingsDeadline) : deadline)
+                until: initialCredit == nil ? min(deadline, settingsDeadline) : deadline)
             queue.awake()
             mayRead = ready.contains(.readable)
             if ready.contains(.rung) { queue.doorbell.clear() }
@@ -154,7 +152,7 @@ package final class Session {
     /// Frames, encrypts and sends what is queued, as far as the socket takes it.
     ///
     /// - Throws: the order to close too, whether the socket takes anything or not.
-    private func write() throws(SessionEnd) {
+    private mutating func write() throws(SessionEnd) {
         do {
             while try stream.send() {
                 if batch.isEmpty, try queue.takeAll(into: &batch) { mustDrain = true }
@@ -178,7 +176,7 @@ package final class Session {
         }
     }
 
-    private func encode(_ message: inout OutgoingMessage) throws(SessionEnd) {
+    private mutating func encode(_ message: inout OutgoingMessage) throws(SessionEnd) {
         let exchange = message.exchange
         if message.type == .request {
             if lastID == UInt32.max {
@@ -223,7 +221,7 @@ package final class Session {
         if message.endsDirection { endDirection(id, ours: true) }
     }
 
-    private func endDirection(_ id: UInt32, ours: Bool) {
+    private mutating func endDirection(_ id: UInt32, ours: Bool) {
         guard let index = exchanges.index(forKey: id) else { return }
         if ours {
             exchanges.values[index].ended = true
@@ -238,7 +236,7 @@ package final class Session {
 
     /// The answer to an exchange is 101: on the agent's side it is about to be sent, on the relay's
     /// it has come, so that the relay never counts less than the agent.
-    private func upgrade(_ id: UInt32) {
+    private mutating func upgrade(_ id: UInt32) {
         guard let index = exchanges.index(forKey: id), !exchanges.values[index].isUpgraded,
             exchanges.values[index].exchange.mayBeUpgraded
         else { return }
@@ -247,7 +245,7 @@ package final class Session {
         observer.exchangeIsUpgraded()
     }
 
-    private func sendDrain() throws(SessionEnd) {
+    private mutating func sendDrain() throws(SessionEnd) {
         mustDrain = false
         if isDraining { return }
         isDraining = true
@@ -256,7 +254,7 @@ package final class Session {
 
     // MARK: - Reading
 
-    private func read() throws(SessionEnd) {
+    private mutating func read() throws(SessionEnd) {
         var taken = 0
         defer { wakeWorkers() }
         do {
@@ -278,12 +276,12 @@ package final class Session {
     }
 
     /// After all that was there has been delivered: a worker wakes once for a head and its body.
-    private func wakeWorkers() {
+    private mutating func wakeWorkers() {
         for (exchange, wake) in wakes { exchange.wake(wake) }
         wakes.removeAll(keepingCapacity: true)
     }
 
-    private func receive(_ event: WebSocketEvent) throws(SessionEnd) {
+    private mutating func receive(_ event: WebSocketEvent) throws(SessionEnd) {
         switch event {
         case .ping(let payload): writer.append(.pong, payload)
         case .pong: break
@@ -297,11 +295,13 @@ package final class Session {
         }
     }
 
-    private func receive(_ header: MessageHeader, _ piece: Piece) throws(SessionEnd) {
+    private mutating func receive(_ header: MessageHeader, _ piece: Piece) throws(SessionEnd) {
         // Unknown types are from a newer version, and not for us, whatever their flags mean.
         guard let type = MessageType(rawValue: header.type) else { return }
         if header.hasUnknownFlags { throw .protocolError("unknown flags \(header.flags)") }
-        if peer == nil, type != .settings { throw .protocolError("a message before SETTINGS") }
+        if initialCredit == nil, type != .settings {
+            throw .protocolError("a message before SETTINGS")
+        }
         let ends = header.isEnd
         if ends, type != .request, type != .response, type != .data {
             throw .protocolError("flag END on a message that has none")
@@ -318,38 +318,40 @@ package final class Session {
         }
     }
 
-    private func receiveSettings(_ piece: Piece) throws(SessionEnd) {
+    private mutating func receiveSettings(_ piece: Piece) throws(SessionEnd) {
         // Later ones could only change what was agreed.
-        if peer != nil { throw .protocolError("SETTINGS twice") }
+        if initialCredit != nil { throw .protocolError("SETTINGS twice") }
         let settings: Settings
         do {
             settings = try Settings.parse(piece.bytes, piece.payload)
         } catch {
             throw .protocolError(error.rawValue)
         }
-        peer = settings
+        initialCredit = settings.initialCredit
         observer.sessionStands(
             SessionHandle(peer: settings, queue: queue, budget: budget))
         if role == .relay { try sendSettings() }
     }
 
-    private func receiveRequest(
+    private mutating func receiveRequest(
         _ id: UInt32, _ piece: Piece, ends: Bool
     ) throws(SessionEnd) {
-        guard role == .agent, let peer else { throw .protocolError("REQUEST from an agent") }
+        guard role == .agent, let credit = initialCredit else {
+            throw .protocolError("REQUEST from an agent")
+        }
         if id <= lastID { throw .protocolError("exchange \(id) opened after \(lastID)") }
         if exchanges.count - upgrades >= settings.maximumExchanges {
             throw .protocolError("more than \(settings.maximumExchanges) exchanges")
         }
         lastID = id
-        let exchange = Exchange(queue: queue, budget: budget, credit: peer.initialCredit)
+        let exchange = Exchange(queue: queue, budget: budget, credit: credit)
         exchange.setID(id)
         exchanges[id] = Entry(exchange: exchange, peerEnded: ends)
         if ends { exchange.peerSendsNothing() }
         observer.requestArrived(exchange, head: piece, ends: ends)
     }
 
-    private func receive(
+    private mutating func receive(
         _ type: MessageType, _ id: UInt32, _ piece: Piece, ends: Bool
     ) throws(SessionEnd) {
         guard let entry = exchanges[id] else {
@@ -414,7 +416,7 @@ package final class Session {
     /// stand behind many bytes of answers on a slow line.
     ///
     /// - Throws: `.silent` where the peer has sent nothing for too long.
-    private func heartbeat() throws(SessionEnd) {
+    private mutating func heartbeat() throws(SessionEnd) {
         let now = Deadline.now
         if now >= answerDeadline { throw .silent }
         if now >= nextHeartbeat {
@@ -424,7 +426,7 @@ package final class Session {
         }
     }
 
-    private func close(_ end: SessionEnd) {
+    private mutating func close(_ end: SessionEnd) {
         let reset = Reset(.connectionTerminated, reason: "the session ended")
         var unsent = queue.close()
         observer.sessionEnds(end)

@@ -175,9 +175,6 @@ package final class ByteStream {
         poll(descriptor, for: .broken, until: .now).contains(.broken)
     }
 
-    /// Makes reads fewer and larger, for a connection that carries much and never rests.
-    package func readAhead(_ count: Int) { tls?.readAhead(count) }
-
     /// Gives memory back before the connection rests.
     package func trim() {
         tls?.trim()

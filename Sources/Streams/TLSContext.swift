@@ -107,8 +107,6 @@ package final class TLSContext: @unchecked Sendable {
         _ = shim_SSL_CTX_set_mode(
             context,
             Int(SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER) | Int(SSL_MODE_ENABLE_PARTIAL_WRITE))
-        // One recv(2) takes what is there, not a record's five-byte header first.
-        shim_SSL_CTX_set_read_ahead(context, 1)
         // Authenticated encryption with forward secrecy only (RFC 9325 §4.2).
         let lists =
             SSL_CTX_set_cipher_list(

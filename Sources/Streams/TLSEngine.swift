@@ -1,4 +1,4 @@
-// TLS of one connection: OpenSSL reads the socket itself, but writes into memory.
+// TLS of one connection, between two buffers: what was received, and what is to be sent.
 //
 // Called by: ByteStream, on the thread that owns the connection. Never by two threads at once.
 // Waits for: nothing. The socket is non-blocking; output collects in `output` for the owner to send.
@@ -23,16 +23,20 @@ final class TLSEngine {
     private let ssl: OpaquePointer
     /// OpenSSL has said that it needs more of the socket: what it holds is only part of a record.
     private var isStarved = false
-    // The BIO that SSL writes to keeps an unowned pointer to this; it dies with `ssl`.
-    let output: OutputBuffer
+    // The BIOs of `ssl` keep unowned pointers to these; they die with it.
+    private let input: ReceiveBuffer
+    private let output: OutputBuffer
 
     init(_ context: TLSContext, descriptor: Int32, output: OutputBuffer) {
         guard let ssl = SSL_new(context.pointer),
-            let read = BIO_new_socket(descriptor, BIO_NOCLOSE),
+            let read = BIO_new(ReceiveBuffer.bioMethod),
             let write = BIO_new(OutputBuffer.bioMethod)
         else { fatalError("out of memory for a TLS connection") }
         self.ssl = ssl
         self.output = output
+        input = ReceiveBuffer(descriptor: descriptor)
+        BIO_set_data(read, Unmanaged.passUnretained(input).toOpaque())
+        BIO_set_init(read, 1)
         BIO_set_data(write, Unmanaged.passUnretained(output).toOpaque())
         BIO_set_init(write, 1)
         SSL_set_bio(ssl, read, write)
@@ -105,16 +109,12 @@ final class TLSEngine {
     ///
     /// SSL_has_pending(3) counts half a record too, which is nothing to read: who believed it would
     /// look again and again until the other half comes.
-    var hasBuffered: Bool { !isStarved && SSL_has_pending(ssl) == 1 }
+    var hasBuffered: Bool { !isStarved && (!input.isEmpty || SSL_has_pending(ssl) == 1) }
 
-    /// Gives OpenSSL's record buffers back, some 34 KiB, where nothing is in them.
-    func trim() { SSL_free_buffers(ssl) }
-
-    /// Takes up to `count` bytes from the socket with one recv(2), from the next read on.
-    func readAhead(_ count: Int) {
-        // The buffer is made anew with the new size, where nothing is in it.
-        trim()
-        SSL_set_default_read_buffer_len(ssl, count)
+    /// Gives OpenSSL's record buffers back, some 34 KiB, and ours, where nothing is in them.
+    func trim() {
+        SSL_free_buffers(ssl)
+        input.trim()
     }
 
     /// Tells the peer that nothing follows (RFC 8446 §6.1), into `output`.
