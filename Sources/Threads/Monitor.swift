@@ -35,7 +35,10 @@ public final class Monitor<State: Sendable>: @unchecked Sendable {
 
     @inlinable
     public init(_ state: State) {
-        block = .allocate(capacity: 1)
+        // malloc(3) itself: `allocate` asks for an alignment, and that is another, slower way in it.
+        precondition(MemoryLayout<Block>.alignment <= 16)
+        guard let memory = malloc(MemoryLayout<Block>.size) else { fatalError("out of memory") }
+        block = memory.bindMemory(to: Block.self, capacity: 1)
         block.initialize(to: Block(state: state))
         // The fields of an initialized struct have fixed addresses inside it.
         mutex = block.pointer(to: \.mutex)!
@@ -50,7 +53,7 @@ public final class Monitor<State: Sendable>: @unchecked Sendable {
         pthread_cond_destroy(condition)
         pthread_mutex_destroy(mutex)
         block.deinitialize(count: 1)
-        block.deallocate()
+        free(block)
     }
 
     /// Runs `body` with the lock held. Do no I/O in it and enter no other monitor.

@@ -1,14 +1,40 @@
 // A fixed number of threads that take jobs from one bounded queue.
+//
+// Hard: each worker waits at a condition of its own, and a job goes to the one that came to rest
+// last: its stack is still in the processor's caches. One condition for all of them would wake each
+// in its turn.
 
-/// The pool. Thread-safe: its queue is a monitor, the rest is set once.
+/// The pool. Thread-safe: all state is in monitors, of which nobody holds two.
 public final class WorkerPool<Job: Sendable>: Sendable {
-    @usableFromInline let queue: BlockingQueue<Job>
+    @usableFromInline
+    enum Order: Sendable {
+        case none, end
+        case job(Job)
+    }
+
+    /// Where one worker waits for its next order.
+    @usableFromInline
+    typealias Seat = Monitor<Order>
+
+    @usableFromInline
+    struct State: Sendable {
+        @usableFromInline var jobs = RingBuffer<Job>()
+        /// The workers without a job; nobody is here while jobs wait.
+        @usableFromInline var idle: [Seat] = []
+        @usableFromInline var isClosed = false
+
+        @inlinable
+        init() {}
+    }
+
+    @usableFromInline let state = Monitor(State())
+    @usableFromInline let capacity: Int
 
     /// A pool without workers yet.
     ///
-    /// - Parameter capacity: how many jobs may wait.
+    /// - Parameter capacity: how many jobs may wait for a worker.
     @inlinable
-    public init(capacity: Int) { queue = BlockingQueue(capacity: capacity) }
+    public init(capacity: Int) { self.capacity = capacity }
 
     /// Starts `workers` threads called `NAME-1`… that run `body` for each job, one at a time.
     ///
@@ -18,32 +44,72 @@ public final class WorkerPool<Job: Sendable>: Sendable {
     public func start(
         name: String, workers: Int, _ body: @escaping @Sendable (Job, Doorbell) -> Void
     ) throws {
-        let queue = queue
         for number in 1...workers {
             let doorbell = try Doorbell()
-            try Thread.start(name: "\(name)-\(number)") {
-                while true {
-                    if let job = queue.take(until: .distantFuture) {
-                        body(job, doorbell)
-                    } else if queue.isClosed {
-                        return
-                    }
-                }
+            try Thread.start(name: "\(name)-\(number)") { [self] in
+                let seat = Seat(.none)
+                while let job = next(seat) { body(job, doorbell) }
             }
         }
     }
 
-    /// Queues a job. Does not block.
-    ///
-    /// - Returns: false where the queue is full or the pool is closed.
+    /// Blocks until there is a job, or the pool is closed and its line is empty.
     @inlinable
-    public func submit(_ job: Job) -> Bool { queue.offer(job) }
+    func next(_ seat: Seat) -> Job? {
+        let order = state.withLock { state -> Order in
+            if let job = state.jobs.popFirst() { return .job(job) }
+            if state.isClosed { return .end }
+            state.idle.append(seat)
+            return .none
+        }
+        if case .job(let job) = order { return job }
+        if case .end = order { return nil }
+        let given = seat.wait(until: .distantFuture) { order -> Job?? in
+            switch order {
+            case .none: return nil
+            case .end: return .some(nil)
+            case .job(let job):
+                order = .none
+                return job
+            }
+        }
+        return given ?? nil
+    }
+
+    /// Gives a job to an idle worker, or puts it at the end of the line. Does not block.
+    ///
+    /// - Returns: false where the line is full or the pool is closed.
+    @inlinable
+    public func submit(_ job: Job) -> Bool {
+        let (accepted, seat) = state.withLock { state -> (Bool, Seat?) in
+            if state.isClosed { return (false, nil) }
+            if let seat = state.idle.popLast() { return (true, seat) }
+            if state.jobs.count >= capacity { return (false, nil) }
+            state.jobs.append(job)
+            return (true, nil)
+        }
+        if let seat {
+            seat.withLock { $0 = .job(job) }
+            seat.signal()
+        }
+        return accepted
+    }
 
     /// Workers that have nothing to do and nothing waiting for them.
     @inlinable
-    public var idleWorkers: Int { queue.idleTakers }
+    public var idleWorkers: Int { state.withLock { $0.idle.count - $0.jobs.count } }
 
-    /// Lets the workers end once the queue is empty. Jobs that run are not interrupted.
+    /// Lets the workers end once the line is empty. Jobs that run are not interrupted.
     @inlinable
-    public func close() { queue.close() }
+    public func close() {
+        let idle = state.withLock { state in
+            state.isClosed = true
+            defer { state.idle = [] }
+            return state.idle
+        }
+        for seat in idle {
+            seat.withLock { $0 = .end }
+            seat.signal()
+        }
+    }
 }

@@ -24,25 +24,26 @@ private final class Luggage {
         #expect(seen.withLock { $0 } == 2)
     }
 
-    @Test func `it passes through a queue to one of many`() throws {
-        let queue = BlockingQueue<Handover<Luggage>>(capacity: 100)
-        let sum = Monitor(0)
-        let crew = Crew()
-        try crew.start(3) { _ in
-            while let handover = queue.take(until: soon) {
-                let luggage = handover.take()
-                luggage.count += 1
-                sum.withLock { $0 += luggage.count }
+    @Test func `it passes through a pool to one of many`() throws {
+        let pool = WorkerPool<Handover<Luggage>>(capacity: 100)
+        let state = Monitor((taken: 0, sum: 0))
+        try pool.start(name: "worker", workers: 3) { handover, _ in
+            let luggage = handover.take()
+            luggage.count += 1
+            state.withLock {
+                $0.taken += 1
+                $0.sum += luggage.count
             }
+            state.signal()
         }
         for number in 0..<100 {
             let luggage = Luggage()
             luggage.count = number
-            #expect(queue.offer(Handover(luggage)))
+            #expect(pool.submit(Handover(luggage)))
         }
-        queue.close()
-        #expect(crew.hasEnded())
-        #expect(sum.withLock { $0 } == 99 * 100 / 2 + 100)
+        let sum = state.wait(until: soon) { $0.taken == 100 ? $0.sum : nil }
+        #expect(sum == 99 * 100 / 2 + 100)
+        pool.close()
     }
 
     @Test func `taking twice traps`() async {

@@ -87,6 +87,21 @@ import Threads
         #expect(done.withLock { $0 } == 100)
     }
 
+    @Test func `a job goes to the worker that came to rest last`() throws {
+        let state = Monitor(State())
+        let pool = WorkerPool<Int>(capacity: 4)
+        try pool.start(name: "worker", workers: 4) { _, doorbell in
+            state.withLock { _ = $0.bells.insert(doorbell.descriptor) }
+        }
+        for job in 0..<100 {
+            #expect(eventually { pool.idleWorkers == 4 })
+            #expect(pool.submit(job))
+        }
+        #expect(eventually { pool.idleWorkers == 4 })
+        #expect(state.withLock { $0.bells.count } == 1)
+        pool.close()
+    }
+
     @Test func `the bell of a worker is its own`() throws {
         let state = Monitor(State())
         let pool = WorkerPool<Int>(capacity: 4)
