@@ -175,18 +175,19 @@ package final class AgentProgram: Sendable {
 
 extension Mirror {
     /// Reads the files that it takes to reach the origin.
-    init(_ mirror: AgentConfiguration.Mirror, limits: AgentLimits) throws(StartError) {
-        name = mirror.name
-        policy = mirror.policy
+    convenience init(
+        _ mirror: AgentConfiguration.Mirror, limits: AgentLimits
+    ) throws(StartError) {
         let tls = mirror.local.isSecure ? try mirror.originContext() : nil
-        origin = Origin(mirror.local, tls: tls, limits: limits)
         let host: [UInt8]? =
             switch mirror.hostField {
             case .preserve: nil
             case .local: Array(mirror.local.hostField.utf8)
             case .value(let value): Array(value.utf8)
             }
-        paths = OriginPaths(mirror.local, host: host)
+        self.init(
+            name: mirror.name, origin: Origin(mirror.local, tls: tls, limits: limits),
+            paths: OriginPaths(mirror.local, host: host), policy: mirror.policy)
     }
 }
 

@@ -66,7 +66,7 @@ final class Origin: Sendable {
             let connection = found.connection.take()
             // Readable at rest: closed, or bytes that nobody asked for and that the next client
             // would get for its answer.
-            if poll(found.descriptor, for: [.readable, .hungUp], until: .now).isEmpty {
+            if poll(found.descriptor, for: .readable, until: .now).isEmpty {
                 connection.isReused = true
                 return connection
             }
@@ -76,7 +76,6 @@ final class Origin: Sendable {
     /// Keeps a connection for the next request.
     func put(_ connection: sending OriginConnection) {
         connection.stream.trim()
-        connection.input.trim()
         let descriptor = connection.stream.descriptor
         let entry = Idle(
             connection: Handover(connection), since: .now, descriptor: descriptor)

@@ -16,7 +16,7 @@ import Wire
 
 /// Holds everything but the connection, which stays with the caller: so the compiler can see that
 /// it is handed to one owner at a time.
-struct OriginExchange: Sendable {
+struct OriginExchange: ~Copyable, Sendable {
     private let exchange: Exchange
     private let request: OriginRequest
     private let mirror: Mirror

@@ -29,16 +29,16 @@ struct OriginPaths: Sendable {
         port = Array(OriginPaths.port(own.authority[...]))
     }
 
-    private static let names: [FieldName] = [.location, .contentLocation, .setCookie]
+    private static let names: FieldSet = [.location, .contentLocation, .setCookie]
 
     /// Appends an answer's end-to-end fields as clients can use them.
     ///
     /// - Parameter asked: the Host field of the request, as the relay sent it.
     func append(_ fields: Fields, asked: ArraySlice<UInt8>?, to out: inout [UInt8]) {
-        guard Self.names.contains(where: fields.present.contains) else {
+        if fields.present.isDisjoint(with: Self.names) {
             return fields.appendEndToEnd(to: &out)
         }
-        fields.appendEndToEnd(to: &out, dropping: [.location, .contentLocation, .setCookie])
+        fields.appendEndToEnd(to: &out, dropping: Self.names)
         for line in fields.lines {
             let value = fields.bytes[line.value]
             switch line.id {

@@ -6,8 +6,8 @@
 import Connections
 import Wire
 
-/// A request that came through a session, ready to be sent to its origin.
-struct OriginRequest {
+/// A request that came through a session, ready to be sent to its origin. It never changes.
+final class OriginRequest: Sendable {
     let head: RequestHead
     /// The head to send.
     let bytes: [UInt8]
@@ -49,7 +49,8 @@ struct OriginRequest {
             ? head.bytes[head.target] : (mirror.paths.prefix + head.bytes[head.target])[...]
         HeadWriter.requestLine(method: head.bytes[head.method], target: target, to: &bytes)
         // Trailers travel in chunks only (RFC 9110 §6.5).
-        var dropped: FieldSet = isChunked ? [] : [.trailer]
+        var dropped = FieldSet()
+        if !isChunked { dropped.insert(.trailer) }
         if let host = mirror.paths.host {
             dropped.insert(.host)
             HeadWriter.field("Host", host, to: &bytes)
@@ -67,9 +68,16 @@ struct OriginRequest {
 }
 
 /// What the agent's workers need of a mirror. Thread-safe: all of it is set once.
-struct Mirror: Sendable {
+final class Mirror: Sendable {
     let name: MirrorName
     let origin: Origin
     let paths: OriginPaths
     let policy: Policy
+
+    init(name: MirrorName, origin: Origin, paths: OriginPaths, policy: Policy) {
+        self.name = name
+        self.origin = origin
+        self.paths = paths
+        self.policy = policy
+    }
 }

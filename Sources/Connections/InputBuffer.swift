@@ -21,11 +21,9 @@ package struct InputBuffer {
     /// Forgets the bytes before `index`.
     package mutating func consume(to index: Int) {
         precondition(index >= start && index <= bytes.count)
+        // The array stays as it is: who has just read from it may still hold it, and a change would
+        // copy it.
         start = index
-        if start == bytes.count {
-            bytes.removeAll(keepingCapacity: true)
-            start = 0
-        }
     }
 
     /// Reads up to `room` bytes that are there now.
@@ -50,6 +48,9 @@ package struct InputBuffer {
 
     /// Gives the memory back while nothing waits.
     package mutating func trim() {
-        if isEmpty { bytes = [] }
+        if isEmpty {
+            bytes = []
+            start = 0
+        }
     }
 }

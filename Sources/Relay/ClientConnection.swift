@@ -47,6 +47,8 @@ final class ClientConnection {
     var mayLinger = false
     /// The key that this connection showed last, so that the same need not be hashed again.
     var credentials = CredentialCache()
+    /// What its requests say of it.
+    var client = ClientFields()
 
     init(
         _ stream: sending ByteStream, permit: ConnectionPermit, service: Acceptor.Service,

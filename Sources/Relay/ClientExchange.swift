@@ -14,7 +14,7 @@ import Streams
 import Threads
 import Wire
 
-struct ClientExchange {
+struct ClientExchange: ~Copyable {
     private let relay: Relay
     private let request: MirrorRequest
     private let exchange: Exchange
@@ -67,7 +67,7 @@ struct ClientExchange {
         }
         guard
             let exchange = place.session.open(
-                request: request.forwarded(by: connection.stream),
+                request: request.forwarded(by: connection),
                 ends: !request.hasBody && !asksUpgrade, permit: permit)
         else {
             relay.submit(request.mirror.release(place))
@@ -108,8 +108,7 @@ struct ClientExchange {
         _ lost: MirrorPlace, _ doorbell: Doorbell
     ) -> ClientWorker.Step? {
         if request.isRepeated { return nil }
-        var request = request
-        request.isRepeated = true
+        let request = MirrorRequest(repeating: request)
         let place: MirrorPlace?
         switch request.mirror.admit(insteadOf: lost) {
         case .absent, .full: return nil

@@ -104,22 +104,26 @@ struct ClientResponse {
         // RFC 9110 §10.1.1: whoever answers before the whole request says what becomes of the
         // connection. The rest of the body is not awaited.
         closes = (request.head.wantsClose || isUploading) && !isUpgrade
-        var out: [UInt8] = []
-        out.reserveCapacity(head.bytes.count + 128)
-        HeadWriter.statusLine(head.status, reason: head.bytes[head.reason], to: &out)
+        var bodyBytes = 0
+        if case .length(let length) = declared { bodyBytes = length }
+        // Most bodies go out with their heads.
+        stage.reserveCapacity(
+            stage.count + head.bytes.count + 256 + min(bodyBytes, ClientResponse.maximumStaged))
+        HeadWriter.statusLine(head.status, reason: head.bytes[head.reason], to: &stage)
         // Proxy-Status says who made an answer: an origin must not speak for the relay.
-        var dropped: FieldSet = [.proxyStatus]
+        var dropped = FieldSet()
+        dropped.insert(.proxyStatus)
         // RFC 9110 §8.6: not even a length of 0 may stand there.
         if head.status == 204 { dropped.insert(.contentLength) }
         if let mapped = MappedFields(request, head.fields) {
-            head.fields.appendEndToEnd(to: &out, dropping: MappedFields.names.union(dropped))
-            mapped.append(head.fields, to: &out)
+            head.fields.appendEndToEnd(to: &stage, dropping: MappedFields.names.union(dropped))
+            mapped.append(head.fields, to: &stage)
         } else {
-            head.fields.appendEndToEnd(to: &out, dropping: dropped)
+            head.fields.appendEndToEnd(to: &stage, dropping: dropped)
         }
         let hasNoBody =
             request.head.methodIs("HEAD") || head.status == 204 || head.status == 304
-        head.appendUpgrade(to: &out)
+        head.appendUpgrade(to: &stage)
         if isUpgrade {
             // Bytes without framing follow.
         } else if hasNoBody {
@@ -128,23 +132,23 @@ struct ClientResponse {
             framing = .length(left: length)
             if ends, length > 0 { throw .brokenAnswer("no body, but a length") }
         } else if ends {
-            HeadWriter.field("Content-Length", 0, to: &out)
+            HeadWriter.field("Content-Length", 0, to: &stage)
         } else if request.head.minorVersion == 0 {
             framing = .untilClose
             closes = true
         } else {
             framing = .chunked
-            HeadWriter.field("Transfer-Encoding", text: "chunked", to: &out)
+            HeadWriter.field("Transfer-Encoding", text: "chunked", to: &stage)
         }
         if closes {
-            HeadWriter.field("Connection", text: "close", to: &out)
+            HeadWriter.field("Connection", text: "close", to: &stage)
         } else if request.head.minorVersion == 0 {
-            HeadWriter.field("Connection", text: "keep-alive", to: &out)
+            HeadWriter.field("Connection", text: "keep-alive", to: &stage)
         }
-        HeadWriter.end(to: &out)
+        HeadWriter.end(to: &stage)
         hasBegun = true
         isComplete = ends || isUpgrade
-        try append(out, 0..<out.count, stream)
+        if stage.count > ClientResponse.maximumStaged { try unstage(stream) }
     }
 
     private mutating func write(interim head: ResponseHead, _ stream: ByteStream)

@@ -181,7 +181,7 @@ struct ClientWorker: Sendable {
             hosts: relay.hosts)
         {
         case .mirror(let id, let target, let prefix):
-            return serve(id, target, prefix, head, framing, asked, origin, connection, doorbell)
+            return serve(id, target, prefix, head, framing, &asked, origin, connection, doorbell)
         case .agent: return relay.register(asked, on: connection)
         case .healthy: return relay.page("ok\n", on: connection, asked)
         case .ready:
@@ -196,10 +196,9 @@ struct ClientWorker: Sendable {
 
     private func serve(
         _ id: MirrorID, _ target: [UInt8], _ prefix: [UInt8], _ head: RequestHead,
-        _ framing: BodyFraming, _ request: Asked, _ origin: ClientOrigin,
+        _ framing: BodyFraming, _ asked: inout Asked, _ origin: ClientOrigin,
         _ connection: ClientConnection, _ doorbell: Doorbell
     ) -> Step {
-        var asked = request
         asked.mirror = id
         let mirror = relay.registry.find(id)
         var credential: Credential?
@@ -227,16 +226,16 @@ struct ClientWorker: Sendable {
         if relay.isDraining {
             return relay.answer(.draining, on: connection, asked, reason: "draining")
         }
-        if mirror.speaksOnlyVersion1,
-            let refusal = request.refusal(byVersion1: relay.limits.maximumLegacyBodyBytes)
-        {
-            return relay.answer(refusal, on: connection, asked, reason: refusal.detail)
-        }
         switch mirror.admit() {
         case .granted(let place):
             return ClientExchange.run(relay, connection, request, place, doorbell)
         case .absent, .full: return answerAbsent(request, connection)
         case .busy:
+            if mirror.speaksOnlyVersion1,
+                let refusal = request.refusal(byVersion1: relay.limits.maximumLegacyBodyBytes)
+            {
+                return relay.answer(refusal, on: connection, asked, reason: refusal.detail)
+            }
             connection.phase = .waiting(request)
             return .wait(mirror)
         }

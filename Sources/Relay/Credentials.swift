@@ -26,7 +26,7 @@ struct CredentialCache {
     mutating func lookup(_ secret: ArraySlice<UInt8>, in keys: KeyStore) -> KeyIdentity? {
         let generation = keys.generation
         if let identity, generation == self.generation, identity.expires == nil,
-            self.secret.elementsEqual(secret)
+            self.secret.span.isEqual(to: secret.span)
         {
             return identity
         }

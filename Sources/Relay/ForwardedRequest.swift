@@ -11,8 +11,27 @@ import Streams
 import Threads
 import Wire
 
-/// What a worker knows of a request for a mirror.
-struct MirrorRequest: Sendable {
+/// The fields about its client that a connection sent last. Most clients ask the same host again.
+struct ClientFields {
+    private var host: [UInt8]?
+    private var prefix: [UInt8] = []
+    fileprivate var lines: [UInt8] = []
+
+    init() {}
+
+    fileprivate init(_ host: ArraySlice<UInt8>?, _ prefix: [UInt8]) {
+        self.host = host.map { Array($0) }
+        self.prefix = prefix
+    }
+
+    fileprivate func isOf(_ host: ArraySlice<UInt8>?, _ prefix: [UInt8]) -> Bool {
+        guard let host, let own = self.host else { return false }
+        return own.span.isEqual(to: host.span) && self.prefix.span.isEqual(to: prefix.span)
+    }
+}
+
+/// What a worker knows of a request for a mirror. It never changes, so many can hold it.
+final class MirrorRequest: Sendable {
     let mirror: Mirror
     let head: RequestHead
     let framing: BodyFraming
@@ -28,7 +47,40 @@ struct MirrorRequest: Sendable {
     let id: [UInt8]
     let start: Deadline
     /// It was sent to an agent whose session was lost, and is not sent to a third.
-    var isRepeated = false
+    let isRepeated: Bool
+
+    init(
+        mirror: Mirror, head: RequestHead, framing: BodyFraming, target: [UInt8], prefix: [UInt8],
+        client: ClientOrigin, credential: Credential?, hidesAuthorization: Bool, id: [UInt8],
+        start: Deadline
+    ) {
+        self.mirror = mirror
+        self.head = head
+        self.framing = framing
+        self.target = target
+        self.prefix = prefix
+        self.client = client
+        self.credential = credential
+        self.hidesAuthorization = hidesAuthorization
+        self.id = id
+        self.start = start
+        isRepeated = false
+    }
+
+    /// The same, for a second agent.
+    init(repeating first: MirrorRequest) {
+        mirror = first.mirror
+        head = first.head
+        framing = first.framing
+        target = first.target
+        prefix = first.prefix
+        client = first.client
+        credential = first.credential
+        hidesAuthorization = first.hidesAuthorization
+        id = first.id
+        start = first.start
+        isRepeated = true
+    }
 
     var hasBody: Bool { framing != .none && framing != .length(0) }
 
@@ -52,9 +104,9 @@ struct MirrorRequest: Sendable {
 
     /// The head for the agent: one message.
     ///
-    /// - Parameter stream: the client's; it knows the address that was reached.
-    func forwarded(by stream: ByteStream) -> Piece {
-        var piece = Piece(capacity: head.bytes.count + 512)
+    /// - Parameter connection: the client's.
+    func forwarded(by connection: ClientConnection) -> Piece {
+        var piece = Piece(capacity: head.bytes.count + target.count + 640)
         HeadWriter.requestLine(
             method: head.bytes[head.method], target: target[...], to: &piece.bytes)
         var dropped = MirrorRequest.replaced
@@ -66,7 +118,8 @@ struct MirrorRequest: Sendable {
         // HTTP/1.0 does without; the origin gets HTTP/1.1, which does not. The target may name one.
         if !fields.present.contains(.host) {
             HeadWriter.field(
-                "Host", head.authority ?? Array(stream.localAddress.description.utf8)[...],
+                "Host",
+                head.authority ?? Array(connection.stream.localAddress.description.utf8)[...],
                 to: &piece.bytes)
         }
         fields.appendEndToEnd(to: &piece.bytes, dropping: dropped)
@@ -74,7 +127,16 @@ struct MirrorRequest: Sendable {
         if head.minorVersion > 0, fields.contains(.te, token: "trailers") {
             HeadWriter.field("TE", text: "trailers", to: &piece.bytes)
         }
-        appendForwarded(to: &piece.bytes)
+        if client.isTrusted {
+            appendClient(to: &piece.bytes)
+        } else {
+            // The client is the peer: what is said of it is the same for each request.
+            if !connection.client.isOf(publicHost, prefix) {
+                connection.client = ClientFields(publicHost, prefix)
+                appendClient(to: &connection.client.lines)
+            }
+            piece.bytes.append(contentsOf: connection.client.lines)
+        }
         HeadWriter.field(
             "Via", text: head.minorVersion == 0 ? "1.0 magicmirrord" : "1.1 magicmirrord",
             to: &piece.bytes)
@@ -84,7 +146,8 @@ struct MirrorRequest: Sendable {
         return piece
     }
 
-    private func appendForwarded(to out: inout [UInt8]) {
+    /// The fields that say who asks, and what.
+    private func appendClient(to out: inout [UInt8]) {
         let hops = client.hops
         HeadWriter.text("X-Forwarded-For: ", to: &out)
         for (index, hop) in hops.enumerated() {

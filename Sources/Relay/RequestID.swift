@@ -19,13 +19,12 @@ enum RequestID {
             return Array(given)
         }
         let number = count.add(1, ordering: .relaxed).newValue
-        return Array(capacity: 32) { out in
-            for digit in process { out.append(digit) }
-            for place in 1...16 {
-                let value = UInt8(truncatingIfNeeded: number >> UInt64(64 - 4 * place)) & 15
-                out.append(.hexadecimalDigit(value))
-            }
+        var id = process
+        id.reserveCapacity(32)
+        for shift in stride(from: 60, through: 0, by: -4) {
+            id.append(.hexadecimalDigit(UInt8(truncatingIfNeeded: number &>> UInt64(shift)) & 15))
         }
+        return id
     }
 
     /// 1...128 letters, digits and `-_.:+/=@`: nothing that means something in a log or a page.

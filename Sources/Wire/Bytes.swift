@@ -70,6 +70,17 @@ extension Span<UInt8> {
         } == count
     }
 
+    /// Whether both are the same bytes.
+    package func isEqual(to other: Span<UInt8>) -> Bool {
+        guard count == other.count else { return false }
+        var at = 0
+        while at &+ 8 <= count {
+            if word(at: at) != other.word(at: at) { return false }
+            at &+= 8
+        }
+        return word(at: at, end: count) == other.word(at: at, end: count)
+    }
+
     /// Whether the bytes of `range` are `text`, letter case aside.
     @inline(__always)
     func equalsIgnoringCase(_ range: Range<Int>, _ text: Span<UInt8>) -> Bool {

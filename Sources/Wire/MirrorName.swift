@@ -55,13 +55,13 @@ package struct NamePattern: Hashable, Sendable, CustomStringConvertible {
     package var description: String { text }
 
     package func matches(_ name: MirrorName) -> Bool {
-        Wildcard.matches(Array(text.utf8), Array(name.text.utf8))
+        Wildcard.matches(text.utf8.span, name.text.utf8.span)
     }
 }
 
 /// Matching with `*`, in time proportional to the product of the lengths at worst.
 enum Wildcard {
-    static func matches(_ pattern: [UInt8], _ text: [UInt8]) -> Bool {
+    static func matches(_ pattern: Span<UInt8>, _ text: Span<UInt8>) -> Bool {
         var inPattern = 0
         var inText = 0
         // The last star seen, and where the text behind its run begins: on a mismatch the run
@@ -82,7 +82,8 @@ enum Wildcard {
                 return false
             }
         }
-        return pattern[inPattern...].allSatisfy { $0 == 0x2A }
+        while inPattern < pattern.count, pattern[inPattern] == 0x2A { inPattern += 1 }
+        return inPattern == pattern.count
     }
 }
 

@@ -33,7 +33,7 @@ package struct PathPattern: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// Whether a path decoded by `PathDoubt.decode` matches.
-    package func matches(_ path: [UInt8]) -> Bool { Wildcard.matches(bytes, path) }
+    package func matches(_ path: [UInt8]) -> Bool { Wildcard.matches(bytes.span, path.span) }
 }
 
 /// Why a path could be read in two ways.

@@ -28,7 +28,8 @@ package struct RequestHead: Sendable {
 
     /// Whether doing it twice is doing it once (RFC 9110 §9.2.2).
     package var methodIsIdempotent: Bool {
-        ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"].contains(where: methodIs)
+        methodIs("GET") || methodIs("HEAD") || methodIs("PUT") || methodIs("DELETE")
+            || methodIs("OPTIONS") || methodIs("TRACE")
     }
 
     /// The host that is asked: of an absolute target or of CONNECT, else of the Host field.

@@ -140,11 +140,17 @@ package func applyMask(
     let shift = UInt32(truncatingIfNeeded: phase & 3) &* 8
     let turned = key &>> shift | key &<< (32 &- shift)
     let word = UInt64(turned) | UInt64(turned) << 32
+    let block = SIMD8<UInt64>(repeating: word)
     var span = buffer.mutableSpan
     // Unsafe by name only, here and below: any bytes are a UInt8 or a UInt64, and bounds are checked.
     var bytes = unsafe span.mutableBytes
     var at = range.lowerBound
     let end = range.upperBound
+    while at &+ 64 <= end {
+        let old = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: at, as: SIMD8<UInt64>.self)
+        bytes.storeBytes(of: old ^ block, toByteOffset: at, as: SIMD8<UInt64>.self)
+        at &+= 64
+    }
     while at &+ 8 <= end {
         let old = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: at, as: UInt64.self)
         bytes.storeBytes(of: old ^ word, toByteOffset: at, as: UInt64.self)

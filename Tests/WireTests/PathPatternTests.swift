@@ -117,7 +117,7 @@ import Testing
         for _ in 0..<20000 {
             let pattern = [UInt8](generator.text(0...7, from: "ab*"))
             let text = [UInt8](generator.text(0...8, from: "ab"))
-            if Wildcard.matches(pattern, text) != matches(pattern[...], text[...]) {
+            if Wildcard.matches(pattern.span, text.span) != matches(pattern[...], text[...]) {
                 wrong.append([pattern.text, text.text])
             }
         }
@@ -126,6 +126,8 @@ import Testing
 
     @Test func `many stars take no longer than the product of the lengths`() {
         let pattern = [UInt8](String(repeating: "*a", count: 500) + "b")
-        #expect(!Wildcard.matches(pattern, [UInt8](repeating: 0x61, count: 4000)))
+        let text = [UInt8](repeating: 0x61, count: 4000)
+        let isMatch = Wildcard.matches(pattern.span, text.span)
+        #expect(!isMatch)
     }
 }
