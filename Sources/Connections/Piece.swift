@@ -15,8 +15,9 @@ package struct Piece: Sendable {
     /// Room behind: the end of a chunk.
     private static let tailroom = 2
 
-    /// The most bytes that one piece carries: the payload of one message (protocol v2).
-    package static let maximumCount = 64 * 1024
+    /// The most bytes that one piece carries: with the framing in front it fills four TLS records,
+    /// where the most that a message may have would begin a fifth.
+    package static let maximumCount = 64 * 1024 - headroom
 
     /// The headroom, then the payload.
     package var bytes: [UInt8]

@@ -5,13 +5,15 @@
 // must not fill the memory with what they were promised. So windows are wide while the session has
 // promised little, and narrow once it has promised much; a narrow one still moves.
 
+import Connections
 import Synchronization
 
 /// What a session has promised to take. Thread-safe: it is one atomic.
 final class CreditBudget: Sendable {
-    /// What a new exchange may be sent before anything was taken.
-    static let initialWindow = 64 * 1024
-    private static let wideWindow = 256 * 1024
+    /// What a new exchange may be sent before anything was taken: whole pieces, so that no scrap of
+    /// credit makes a small one.
+    static let initialWindow = Piece.maximumCount
+    private static let wideWindow = 4 * Piece.maximumCount
     /// Beyond this, windows are narrow.
     private static let maximumPromised = 2 * 1024 * 1024
 

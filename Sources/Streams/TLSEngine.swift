@@ -59,7 +59,7 @@ final class TLSEngine {
     ///
     /// - Returns: whether it is finished; else the peer must answer first.
     func handshake() throws(StreamError) -> Bool {
-        ERR_clear_error()
+        forgetErrors()
         let status = SSL_do_handshake(ssl)
         isStarved = false
         if status == 1 { return true }
@@ -80,7 +80,7 @@ final class TLSEngine {
     }
 
     func read(into buffer: UnsafeMutableRawBufferPointer) throws(StreamError) -> Arrival {
-        ERR_clear_error()
+        forgetErrors()
         var count = 0
         let status = SSL_read_ex(ssl, buffer.baseAddress, buffer.count, &count)
         isStarved = false
@@ -98,7 +98,7 @@ final class TLSEngine {
     func write(_ bytes: UnsafeRawBufferPointer) throws(StreamError) {
         var rest = bytes
         while !rest.isEmpty {
-            ERR_clear_error()
+            forgetErrors()
             var count = 0
             if SSL_write_ex(ssl, rest.baseAddress, rest.count, &count) != 1 { throw failure() }
             rest = UnsafeRawBufferPointer(rebasing: rest[count...])
@@ -123,6 +123,12 @@ final class TLSEngine {
         // Before the handshake is done there is nothing to close; then OpenSSL refuses.
         _ = SSL_shutdown(ssl)
         ERR_clear_error()
+    }
+
+    /// Empties OpenSSL's queue of this thread, as SSL_get_error(3) wants it. To look first costs less
+    /// than to empty what is empty.
+    private func forgetErrors() {
+        if ERR_peek_error() != 0 { ERR_clear_error() }
     }
 
     private func failure() -> StreamError {

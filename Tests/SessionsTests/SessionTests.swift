@@ -96,7 +96,7 @@ private struct Plan {
     func `a worker that takes nothing stops its sender, and nobody else`(
         transport: Transport
     ) throws {
-        let window = 64 * 1024
+        let window = 65_516
         let sides = try TwoSides(transport)
         let handle = try #require(sides.relay.handle())
         let slow = try #require(handle.open(request: Piece(requestHead), ends: false))

@@ -56,12 +56,12 @@ private let requestHead = [UInt8]("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             try $0.send(.data, exchange: 1)
         },
         Violation("data beyond the credit", "exchange 1 beyond its credit") {
-            try $0.send(.data, exchange: 1, [UInt8](repeating: 0, count: 65_536))
+            try $0.send(.data, exchange: 1, [UInt8](repeating: 0, count: 65_516))
             try $0.send(.data, exchange: 1, [0])
         },
         Violation("data beyond what is left of the credit", "exchange 1 beyond its credit") {
             try $0.send(.data, exchange: 1, [UInt8](repeating: 0, count: 40_000))
-            try $0.send(.data, exchange: 1, [UInt8](repeating: 0, count: 25_537))
+            try $0.send(.data, exchange: 1, [UInt8](repeating: 0, count: 25_517))
         },
         Violation("credit beyond 2^31 - 1", "exchange 1 beyond its credit") {
             try $0.sendCredit(0x7FFF_FFFF, exchange: 1)
