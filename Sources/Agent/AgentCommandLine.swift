@@ -1,6 +1,6 @@
 // The command line of magicmirror(1): what to do, with which configuration.
 //
-// Called by: the program, first of all. Reads the configuration file and the key files.
+// Called by: the program, first of all, and by each reload. Reads the configuration file and the key files.
 
 import Program
 import Wire
@@ -62,6 +62,17 @@ package enum AgentCommandLine: Sendable {
             case "doctor": return .doctor(configuration)
             default: return .run(configuration)
             }
+        }
+    }
+
+    /// What a reload reads: the configuration that the same command line names now.
+    package static func configuration(
+        _ arguments: [String], _ environment: Environment
+    ) throws(StartError) -> AgentConfiguration {
+        switch try parse(arguments, environment) {
+        case .run(let configuration), .check(let configuration), .doctor(let configuration):
+            return configuration
+        case .print: preconditionFailure("such a command line starts no agent")
         }
     }
 

@@ -1,6 +1,7 @@
 // What agent.conf(5), the options and the environment say together, checked and as values.
 //
-// Called by: AgentCommandLine, once, at the start. Then a constant that every thread may read.
+// Called by: AgentCommandLine, at the start and for each reload. Then a constant that every thread
+// may read.
 
 import Program
 import Streams
@@ -51,6 +52,8 @@ package struct AgentConfiguration: Sendable {
     /// Where that stands.
     package let metricsWritten: SettingValue?
     package let logLevel: Journal.Level
+    /// What a reload cannot change, as it was written.
+    private let startOnly: SettingValues
     /// What the operator should know though nothing is wrong, one line each.
     package let warnings: [String]
 
@@ -120,12 +123,24 @@ package struct AgentConfiguration: Sendable {
             try value.localListeningAddress(port: 9481)
         }
         logLevel = try Journal.Level.setting(values)
+        startOnly = values.only(AgentLimits.settings.map(\.name) + ["metrics-listen"])
         if let file, file.status.isReadableByOthers, file.holdsKey {
             warnings.append(
                 "'\(file.path)' holds a key and is readable by everybody (chmod 640 '\(file.path)')"
             )
         }
         self.warnings = warnings
+    }
+
+    /// Holds this configuration against that of a running agent.
+    ///
+    /// - Throws: where they differ in what is only set up at the start, naming the key.
+    func requireNoRestart(after running: AgentConfiguration) throws(StartError) {
+        guard let key = startOnly.namesDiffering(from: running.startOnly).first,
+            // Where it was taken away, it is named where it stood.
+            let value = startOnly.first(key) ?? running.startOnly.first(key)
+        else { return }
+        throw value.error("a reload cannot change it (restart magicmirror)")
     }
 }
 

@@ -20,6 +20,10 @@ struct AgentMetrics: Sendable {
     let bytesOut: Counter
     let originConnections: Counter
     let originReuses: Counter
+    /// 1: yes; 0: no.
+    let lastReloadSucceeded: Gauge
+    /// Seconds since 1970.
+    let lastReloadTime: Gauge
     let all: Metrics
 
     init() {
@@ -47,6 +51,13 @@ struct AgentMetrics: Sendable {
             "agent_origin_connections_total", "Connections to origins that were opened.")
         originReuses = all.counter(
             "agent_origin_reuses_total", "Requests sent on a connection that was open already.")
+        lastReloadSucceeded = all.gauge(
+            "agent_config_last_reload_successful", "Whether the last reload was taken: 1 or 0.")
+        lastReloadTime = all.gauge(
+            "agent_config_last_reload_success_timestamp_seconds",
+            "When the configuration that counts was read.")
+        lastReloadSucceeded.set(1)
+        lastReloadTime.set(WallClock.secondsSince1970)
         self.all = all
     }
 

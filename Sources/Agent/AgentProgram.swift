@@ -13,19 +13,44 @@ import Wire
 
 /// The running agent. Thread-safe: what changes is in one monitor, the rest is set once.
 package final class AgentProgram: Sendable {
+    /// A mirror and a relay that are kept connected by a thread. A reload makes new ones.
+    struct Link: Sendable {
+        let mirror: Mirror
+        let dialer: RelayDialer
+        /// Links of the same name and relay, which end when this one stands.
+        fileprivate var replaces: [Int] = []
+        /// Its session is the last, and drains.
+        fileprivate var isRetired = false
+
+        fileprivate init(mirror: Mirror, dialer: RelayDialer) {
+            self.mirror = mirror
+            self.dialer = dialer
+        }
+
+        fileprivate func isFor(_ other: Link) -> Bool {
+            mirror.name == other.mirror.name && dialer.remote.url == other.dialer.remote.url
+        }
+    }
+
     private struct State: Sendable {
+        /// Those whose threads run.
+        var links: [Int: Link] = [:]
+        var nextNumber = 0
         var sessions: [Int: SessionHandle] = [:]
         var wasReady: Set<Int> = []
-        var running = 0
-        var refused = 0
+        /// For how many mirrors there are workers.
+        var mirrorsServed = 0
         var isStopping = false
         var isAborting = false
+
+        func isOver(_ number: Int) -> Bool { isStopping || links[number]?.isRetired != false }
     }
 
     private let state = Monitor(State())
     private let configuration: AgentConfiguration
-    private let mirrors: [Mirror]
-    private let contexts: [TLSContext]
+    private let links: [Link]
+    private let readConfiguration: @Sendable () throws(StartError) -> AgentConfiguration
+    private let worker: OriginWorker
     private let pool: WorkerPool<OriginJob>
     private let metricsListener: Listener?
     let metrics = AgentMetrics()
@@ -36,32 +61,51 @@ package final class AgentProgram: Sendable {
     let instance: String
 
     /// Reads trust files, binds the address of the metrics. Serves nothing yet.
-    package init(_ configuration: AgentConfiguration, _ journal: Journal) throws {
+    ///
+    /// - Parameter again: reads the configuration anew, for a reload.
+    package init(
+        _ configuration: AgentConfiguration, _ journal: Journal,
+        again: @escaping @Sendable () throws(StartError) -> AgentConfiguration
+    ) throws {
         self.configuration = configuration
         self.journal = journal
+        readConfiguration = again
         limits = configuration.limits
         instance = Cryptography.randomBytes(12).map { hexadecimal($0) }.joined()
-        mirrors = try configuration.mirrors.map { mirror throws(StartError) in
-            try Mirror(mirror, limits: configuration.limits)
-        }
-        contexts = try configuration.mirrors.map { mirror throws(StartError) in
-            try mirror.relayContext()
-        }
+        links = try AgentProgram.links(configuration)
         if let address = configuration.metricsListening, let value = configuration.metricsWritten {
             metricsListener = try value.listen(address, manual: "magicmirror(1)")
         } else {
             metricsListener = nil
         }
-        pool = WorkerPool(
-            capacity: configuration.mirrors.reduce(0) { $0 + $1.remotes.count } * limits.workers)
+        worker = OriginWorker(
+            journal: journal, limits: limits, metrics: metrics, upgrades: UpgradeLimit())
+        // Each session has a limit of its own; this one is beyond all of them.
+        pool = WorkerPool(capacity: 1_000_000)
     }
 
     /// Reads everything that `run` would, and stops there.
     package static func check(_ configuration: AgentConfiguration) throws(StartError) {
+        _ = try links(configuration)
+    }
+
+    /// Reads the files that they need.
+    private static func links(
+        _ configuration: AgentConfiguration
+    ) throws(StartError) -> [Link] {
+        var links: [Link] = []
         for mirror in configuration.mirrors {
-            _ = try Mirror(mirror, limits: configuration.limits)
-            _ = try mirror.relayContext()
+            let made = try Mirror(mirror, limits: configuration.limits)
+            let context = try mirror.relayContext()
+            for remote in mirror.remotes {
+                let dialer = RelayDialer(
+                    remote: remote, name: mirror.name, key: mirror.key,
+                    tls: remote.url.isSecure ? context : nil,
+                    timeout: configuration.limits.connectTimeout)
+                links.append(Link(mirror: made, dialer: dialer))
+            }
         }
+        return links
     }
 
     /// Serves until it is told to stop, or every relay refuses it. Blocks that long.
@@ -73,57 +117,102 @@ package final class AgentProgram: Sendable {
                 $0.field("ADDRESS", metricsListener.address.description)
             }
         }
-        let worker = OriginWorker(
-            journal: journal, limits: limits, metrics: metrics,
-            upgrades: UpgradeLimit(limits.maximumUpgrades))
-        try pool.start(name: "origin", workers: limits.workers * mirrors.count) { job, doorbell in
-            worker.serve(job, doorbell)
-        }
         try Thread.start(name: "housekeeping") { [self] in
             while true {
-                waitForStop(until: .after(seconds: 1), evenWhileStopping: true)
-                for mirror in mirrors { mirror.origin.closeOld() }
+                pause(until: .after(seconds: 1))
+                let links = state.withLock { $0.links.values }
+                for link in links { link.mirror.origin.closeOld() }
             }
         }
-        var number = 0
-        for (index, mirror) in configuration.mirrors.enumerated() {
-            for remote in mirror.remotes {
-                let dialer = RelayDialer(
-                    remote: remote, name: mirror.name, key: mirror.key,
-                    tls: remote.url.isSecure ? contexts[index] : nil,
-                    timeout: limits.connectTimeout)
-                let session = RelaySession(
-                    dialer: dialer, mirror: mirrors[index], program: self, number: number)
-                number += 1
-                state.withLock { $0.running += 1 }
-                try Thread.start(name: "relay-\(mirror.name)") { [self] in
-                    let wasRefused = !session.run()
-                    state.withLock { state in
-                        state.running -= 1
-                        if wasRefused { state.refused += 1 }
-                    }
-                    state.broadcast()
-                }
-            }
-        }
+        try start(links, mirrors: configuration.mirrors.count)
         defer { metricsListener?.removeFile() }
         return waitForEnd()
     }
 
+    /// Starts what keeps `links` connected. What runs already for the same mirror and relay ends
+    /// when its successor stands; what has none, or is not connected, ends at once.
+    private func start(_ links: [Link], mirrors: Int) throws {
+        let missing = state.withLock { max(0, mirrors - $0.mirrorsServed) }
+        if missing > 0 {
+            try pool.start(name: "origin", workers: limits.workers * missing) {
+                [worker] job, doorbell in worker.serve(job, doorbell)
+            }
+        }
+        let (started, ended) = state.withLock { state in
+            state.mirrorsServed += missing
+            let old = state.links.filter { !$1.isRetired }
+            var started: [Int] = []
+            for var link in links {
+                link.replaces = old.filter { $1.isFor(link) && state.sessions[$0] != nil }
+                    .map(\.key)
+                state.links[state.nextNumber] = link
+                started.append(state.nextNumber)
+                state.nextNumber += 1
+            }
+            let replaced = Set(started.flatMap { state.links[$0]?.replaces ?? [] })
+            return (started, old.keys.filter { !replaced.contains($0) })
+        }
+        for (number, link) in zip(started, links) {
+            let session = RelaySession(
+                dialer: link.dialer, mirror: link.mirror, program: self, number: number)
+            try Thread.start(name: "relay-\(link.mirror.name)") { [self] in
+                session.run()
+                state.withLock { _ = $0.links.removeValue(forKey: number) }
+                state.broadcast()
+            }
+        }
+        retire(ended)
+    }
+
+    /// Lets the running exchanges of these finish, and connects them no more.
+    private func retire(_ numbers: [Int]) {
+        let sessions = state.withLock { state in
+            for number in numbers { state.links[number]?.isRetired = true }
+            return numbers.compactMap { state.sessions[$0] }
+        }
+        state.broadcast()
+        for session in sessions { session.drain() }
+    }
+
+    // MARK: - Reload
+
+    /// Reads the configuration anew, keys and certificates too, and connects by it. Nothing changes
+    /// where something of it cannot be used. Blocks on the disk; one thread calls it.
+    package func reload() {
+        do {
+            let new = try readConfiguration()
+            try new.requireNoRestart(after: configuration)
+            let links = try AgentProgram.links(new)
+            journal.setLevel(new.logLevel)
+            try start(links, mirrors: new.mirrors.count)
+            metrics.lastReloadSucceeded.set(1)
+            metrics.lastReloadTime.set(WallClock.secondsSince1970)
+            journal.info("reloaded") { $0.field("MIRRORS", new.mirrors.count) }
+            for warning in new.warnings {
+                journal.warning("configuration") { $0.field("NOTE", warning) }
+            }
+        } catch {
+            metrics.lastReloadSucceeded.set(0)
+            journal.error("reload refused, all stays as it was") {
+                $0.field("REASON", StartFailure(error).line(program: "magicmirror"))
+            }
+        }
+    }
+
     private func waitForEnd() -> ExitCode {
         let isStopped = state.wait(until: .distantFuture) { state -> Bool? in
-            state.isStopping || state.running == 0 ? state.isStopping : nil
+            state.isStopping || state.links.isEmpty ? state.isStopping : nil
         }
         if isStopped == false { return .refused }
         let deadline = Deadline.after(limits.drainTimeout)
         _ = state.wait(until: deadline) { state in
-            state.running == 0 || state.isAborting ? true : nil
+            state.links.isEmpty || state.isAborting ? true : nil
         }
         // The last bytes for the origins are with their threads.
         while metrics.exchangesInFlight.current > 0, !deadline.hasPassed,
             !state.withLock({ $0.isAborting })
         {
-            waitForStop(until: .after(milliseconds: 20), evenWhileStopping: true)
+            pause(until: .after(milliseconds: 20))
         }
         return .stopped
     }
@@ -141,11 +230,16 @@ package final class AgentProgram: Sendable {
 
     // MARK: - For the threads of the sessions
 
-    var isStopping: Bool { state.withLock { $0.isStopping } }
+    /// Whether the link is not to be connected any more.
+    func isOver(_ number: Int) -> Bool { state.withLock { $0.isOver(number) } }
 
-    /// Blocks until the agent is to stop, or `deadline` passes.
-    func waitForStop(until deadline: Deadline, evenWhileStopping: Bool = false) {
-        _ = state.wait(until: deadline) { $0.isStopping && !evenWhileStopping ? true : nil }
+    /// Blocks until the link is not to be connected any more, or `deadline` passes.
+    func waitForEnd(of number: Int, until deadline: Deadline) {
+        _ = state.wait(until: deadline) { $0.isOver(number) ? true : nil }
+    }
+
+    private func pause(until deadline: Deadline) {
+        _ = state.wait(until: deadline) { _ -> Bool? in nil }
     }
 
     func submit(_ job: OriginJob) -> Bool { pool.submit(job) }
@@ -153,16 +247,21 @@ package final class AgentProgram: Sendable {
     func sessionStands(
         _ number: Int, _ handle: SessionHandle, _ name: MirrorName, _ remote: RemoteURL
     ) {
-        let (isFirst, drains) = state.withLock { state in
+        let (isFirst, drains, replaced) = state.withLock { state in
             state.sessions[number] = handle
-            return (state.wasReady.insert(number).inserted, state.isStopping)
+            defer { state.links[number]?.replaces = [] }
+            return (
+                state.wasReady.insert(number).inserted, state.isOver(number),
+                state.links[number]?.replaces ?? []
+            )
         }
+        retire(replaced)
         metrics.sessions.add()
         if !isFirst { metrics.reconnects.add() }
         if isFirst {
             StandardOutput.ready([("mirror", name.text), ("remote", remote.description)])
         }
-        // The order to stop came while this session was being made.
+        // The order to end came while this session was being made.
         if drains { handle.drain() }
     }
 

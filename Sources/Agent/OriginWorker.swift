@@ -88,7 +88,7 @@ struct OriginWorker: Sendable {
             throw OriginError(code: .httpRequestError, reason: error.reason)
         }
         if request.upgrade != nil {
-            guard let permit = upgrades.take() else {
+            guard let permit = upgrades.take(atMost: limits.maximumUpgrades) else {
                 throw OriginError(
                     code: .connectionLimitReached, reason: "too many upgraded connections")
             }

@@ -24,13 +24,12 @@ struct RelaySession: Sendable {
     let program: AgentProgram
     let number: Int
 
-    /// Runs until the agent stops, or the relay refuses it for good. Blocks that long.
-    ///
-    /// - Returns: false where the relay refused.
-    func run() -> Bool {
+    /// Runs until the agent stops, another takes this one's place, or the relay refuses it for good.
+    /// Blocks that long.
+    func run() {
         let limits = program.limits
         var backoff = Backoff(first: limits.reconnectDelay, last: limits.maximumReconnectDelay)
-        while !program.isStopping {
+        while !program.isOver(number) {
             do throws(DialError) {
                 var steps: [DialStep] = []
                 let (stream, input, version) = try dialer.dial(&steps)
@@ -46,7 +45,7 @@ struct RelaySession: Sendable {
                         describe(&$0)
                         $0.field("STATUS", status)
                     }
-                    return false
+                    return
                 case .failed(let reason):
                     program.journal.warning("cannot connect to the relay") {
                         describe(&$0)
@@ -54,9 +53,8 @@ struct RelaySession: Sendable {
                     }
                 }
             }
-            program.waitForStop(until: .after(backoff.next()))
+            program.waitForEnd(of: number, until: .after(backoff.next()))
         }
-        return true
     }
 
     /// Of a request or an answer of protocol v1, which carries them whole.
@@ -103,7 +101,7 @@ struct RelaySession: Sendable {
         case .protocolError(let text): reason = "protocol error: \(text)"
         default: reason = "stopped"
         }
-        if program.isStopping {
+        if program.isOver(number) {
             program.journal.info("session ended") {
                 describe(&$0)
                 $0.field("REASON", reason)

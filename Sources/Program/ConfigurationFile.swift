@@ -1,6 +1,6 @@
 // A configuration file: `key = value` lines and sections, held against the table of settings.
 //
-// Called by: the programs' configurations, once, at the start. The grammar is in
+// Called by: the programs' configurations, at the start and for each reload. The grammar is in
 // Wire/ConfigurationText; here are the names.
 
 import Wire

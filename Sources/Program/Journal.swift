@@ -9,9 +9,10 @@
 // requests must not push out the line that says why the program ends.
 
 import Glibc
+import Synchronization
 import Threads
 
-/// The lines of a program. Thread-safe: all state is in one monitor.
+/// The lines of a program. Thread-safe: all state is in one monitor and one atomic.
 package final class Journal: Sendable {
     package enum Level: Int, CaseIterable, Comparable, Sendable {
         case error
@@ -67,7 +68,8 @@ package final class Journal: Sendable {
     }
 
     private let state = Monitor(State())
-    private let level: Level
+    /// The last level that is written.
+    private let lastLevel: Atomic<Int>
     private let descriptor: Int32
     private let systemd: Bool
     private let maximumBytes: Int
@@ -83,7 +85,7 @@ package final class Journal: Sendable {
         level: Level, descriptor: Int32 = 2, maximumBytes: Int = 256 * 1024,
         systemd: Bool = Journal.systemdReadsStandardError()
     ) throws(ThreadError) {
-        self.level = level
+        lastLevel = Atomic(level.rawValue)
         self.descriptor = descriptor
         self.maximumBytes = maximumBytes
         self.systemd = systemd
@@ -94,7 +96,12 @@ package final class Journal: Sendable {
     }
 
     /// Whether lines of this level are written: ask before work that only a line needs.
-    package func writes(_ level: Level) -> Bool { level <= self.level }
+    package func writes(_ level: Level) -> Bool {
+        level.rawValue <= lastLevel.load(ordering: .relaxed)
+    }
+
+    /// From now on `level` is the last that is written.
+    package func setLevel(_ level: Level) { lastLevel.store(level.rawValue, ordering: .relaxed) }
 
     package func error(_ message: StaticString, _ fields: (inout JournalLine) -> Void = { _ in }) {
         write(.error, message, fields)
@@ -117,7 +124,7 @@ package final class Journal: Sendable {
     package func write(
         _ level: Level, _ message: StaticString, _ fields: (inout JournalLine) -> Void
     ) {
-        guard level <= self.level else { return }
+        guard writes(level) else { return }
         var line = JournalLine(
             prefix: systemd ? level.systemdPrefix : level.prefix, message: message)
         fields(&line)

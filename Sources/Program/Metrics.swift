@@ -21,6 +21,8 @@ package final class Counter: Sendable {
 package final class Gauge: Sendable {
     private let value = Atomic<Int>(0)
 
+    package init() {}
+
     package func add(_ amount: Int = 1) {
         value.add(amount, ordering: .relaxed)
     }

@@ -104,6 +104,13 @@ package struct SettingValues: Sendable, Equatable {
         return some
     }
 
+    /// The names of which `other` has other values, sorted.
+    package func namesDiffering(from other: SettingValues) -> [String] {
+        Set(values.keys).union(other.values.keys)
+            .filter { all($0).map(\.text) != other.all($0).map(\.text) }
+            .sorted()
+    }
+
     // MARK: Readings
 
     package func text(_ name: String) throws(StartError) -> String? {

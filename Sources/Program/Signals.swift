@@ -11,7 +11,7 @@ import Threads
 package enum Signal: Sendable {
     /// SIGTERM or SIGINT: finish what runs, then stop. A second one: stop now.
     case stop
-    /// SIGHUP: read keys and certificates again.
+    /// SIGHUP: read configuration, certificates and keys again.
     case reload
 }
 

@@ -1,29 +1,28 @@
 // Step 1 of a request's route: takes connections from one listener.
 //
-// Called by: RelayProgram starts one for each listener, on a thread `accept-N`.
-// Waits for: a new connection; where descriptors have run out, a second for some to come back.
+// Called by: Relay starts one for each listener, on a thread `accept-N`.
+// Waits for: a new connection, or the relay's end; where descriptors have run out, a second for
+// some to come back.
 // Hard: a client that speaks slowly must cost no thread, so a fresh connection is parked at once.
 
 import Program
 import Streams
 import Threads
 
-/// Counts one connection for as long as it lives. Thread-safe: the gauge is atomic.
+/// Counts one connection for as long as it lives. Thread-safe: the gauges are atomic.
 final class ConnectionPermit: Sendable {
-    private let gauge: Gauge
+    private let gauges: [Gauge]
 
-    init(_ gauge: Gauge) {
-        self.gauge = gauge
-        gauge.add()
+    init(_ gauges: [Gauge]) {
+        self.gauges = gauges
+        for gauge in gauges { gauge.add() }
     }
 
-    deinit { gauge.subtract() }
+    deinit { for gauge in gauges { gauge.subtract() } }
 }
 
 struct Acceptor: Sendable {
     let listener: Listener
-    /// Nil: no TLS.
-    let tls: TLSContext?
     let service: Service
     let relay: Relay
 
@@ -33,12 +32,26 @@ struct Acceptor: Sendable {
     /// Connections that an operator may have when clients have taken all of theirs.
     static let operatorsReserve = 16
 
-    /// Accepts as long as the program runs. A relay that drains still answers: with 503.
+    /// Accepts until the relay refuses connections. One that drains still answers: with 503.
+    ///
+    /// Operators may look on until the program ends.
     func run() {
+        let isForAll = service == .mirrors
+        var snapshot = relay.snapshot
         while true {
             do throws(StreamError) {
-                guard let socket = try listener.accept(until: .after(seconds: 60)) else { continue }
-                accept(socket)
+                let isRefusing = isForAll && relay.isRefusing
+                // What comes from here on is for the next program that gets this socket.
+                if isRefusing, listener.isPassed { break }
+                guard
+                    let socket = try listener.accept(
+                        until: .after(seconds: 60), doorbell: isForAll ? relay.refusingBell : nil)
+                else {
+                    if isRefusing { break }
+                    continue
+                }
+                if !relay.isCurrent(snapshot) { snapshot = relay.snapshot }
+                accept(socket, snapshot)
             } catch {
                 relay.metrics.acceptFailures.add()
                 relay.journal.error("cannot accept connections, out of descriptors or memory") {
@@ -47,25 +60,32 @@ struct Acceptor: Sendable {
                 relay.pause(until: .after(seconds: 1))
             }
         }
+        listener.refuse()
+        relay.acceptorEnded()
     }
 
-    private func accept(_ socket: consuming Socket) {
+    private func accept(_ socket: consuming Socket, _ snapshot: ConfigurationSnapshot) {
+        let limits = snapshot.limits
         let connections = relay.metrics.connections
         let reserve = service == .mirrors ? 0 : Acceptor.operatorsReserve
-        if connections.current >= relay.limits.maximumConnections + reserve {
+        if connections.current >= limits.maximumConnections + reserve {
             // Dropped: an answer would cost what the limit is there to save.
             relay.metrics.droppedConnections.add()
             return
         }
         let stream: ByteStream
-        if let tls { stream = ByteStream(socket, tls) } else { stream = ByteStream(socket) }
-        let isAnnounced = service == .mirrors && relay.configuration.expectsProxyHeader
+        if service == .mirrors, let tls = snapshot.tls {
+            stream = ByteStream(socket, tls)
+        } else {
+            stream = ByteStream(socket)
+        }
+        let isAnnounced = service == .mirrors && snapshot.configuration.expectsProxyHeader
+        let gauges = service == .mirrors ? [relay.metrics.clientConnections] : []
         let connection = ClientConnection(
-            stream, permit: ConnectionPermit(connections), service: service,
+            stream, permit: ConnectionPermit([connections] + gauges), service: service,
             deadline: .after(
-                tls == nil && !isAnnounced
-                    ? relay.limits.headTimeout : relay.limits.handshakeTimeout),
-            trusted: relay.configuration.trustedProxies)
+                stream.isEncrypted || isAnnounced ? limits.handshakeTimeout : limits.headTimeout),
+            snapshot: snapshot)
         if isAnnounced {
             // Whoever may speak to us unannounced could speak as anybody.
             guard connection.isTrusted else {

@@ -159,7 +159,7 @@ private final class AgentEndpoint: SessionObserver {
     func run(_ connection: sending ClientConnection) {
         // Counted as a connection as long as the session lives.
         let permit = connection.permit
-        let limits = relay.limits
+        let limits = connection.snapshot.limits
         let end: SessionEnd
         do {
             let sessionLimits = SessionLimits(

@@ -28,7 +28,7 @@ extension ClientWorker {
                 return .park
             }
             connection.stream.skip(header.length - begun.count)
-            connection.learn(header, trusted: relay.configuration.trustedProxies)
+            connection.learn(header)
         } catch let error as ProxyHeaderError {
             return refuse(connection, error.rawValue)
         } catch {
@@ -38,7 +38,7 @@ extension ClientWorker {
             connection.phase = .greeting
         } else {
             connection.phase = .head
-            connection.deadline = .after(relay.limits.headTimeout)
+            connection.deadline = .after(connection.snapshot.limits.headTimeout)
         }
         return .next
     }
@@ -72,7 +72,7 @@ extension ClientWorker {
         do {
             if try connection.stream.handshake() {
                 connection.phase = .head
-                connection.deadline = .after(relay.limits.headTimeout)
+                connection.deadline = .after(connection.snapshot.limits.headTimeout)
                 return .next
             }
             return connection.deadline.hasPassed ? .close : .park

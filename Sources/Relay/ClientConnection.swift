@@ -29,10 +29,14 @@ final class ClientConnection {
     let stream: ByteStream
     let service: Acceptor.Service
     let permit: ConnectionPermit
+    /// What the request that is being served began with.
+    private(set) var snapshot: ConfigurationSnapshot
     /// In figures; that which the PROXY header names, where there is one.
     private(set) var peerAddress: String
     /// The peer is a proxy whose word about its clients is believed.
     private(set) var isTrusted: Bool
+    /// The PROXY header names nobody.
+    private var isUnnamed = false
     /// Who asks: of the request that is being served.
     var origin: ClientOrigin?
     var input = InputBuffer()
@@ -52,12 +56,13 @@ final class ClientConnection {
 
     init(
         _ stream: sending ByteStream, permit: ConnectionPermit, service: Acceptor.Service,
-        deadline: Deadline, trusted: TrustedProxies
+        deadline: Deadline, snapshot: ConfigurationSnapshot
     ) {
         self.stream = stream
         self.permit = permit
         peerAddress = stream.peer.host
-        isTrusted = trusted.contains(peerAddress)
+        self.snapshot = snapshot
+        isTrusted = snapshot.configuration.trustedProxies.contains(peerAddress)
         self.service = service
         self.deadline = deadline
         phase = stream.isEncrypted ? .greeting : .head
@@ -68,9 +73,21 @@ final class ClientConnection {
 
     /// What a PROXY header has said. Where it names nobody, nobody is believed: the fields that
     /// follow are the unknown client's.
-    func learn(_ header: ProxyHeader, trusted: TrustedProxies) {
+    func learn(_ header: ProxyHeader) {
         peerAddress = header.client?.description ?? peerAddress
-        isTrusted = header.client != nil && trusted.contains(peerAddress)
+        isUnnamed = header.client == nil
+        judgePeer()
+    }
+
+    private func judgePeer() {
+        isTrusted = !isUnnamed && snapshot.configuration.trustedProxies.contains(peerAddress)
+    }
+
+    /// What follows is served by the configuration of now.
+    func renew(by relay: Relay) {
+        if relay.isCurrent(snapshot) { return }
+        snapshot = relay.snapshot
+        judgePeer()
     }
 
     /// Gives memory back before the connection rests.

@@ -16,6 +16,7 @@ import Wire
 
 struct ClientExchange: ~Copyable {
     private let relay: Relay
+    private let snapshot: ConfigurationSnapshot
     private let request: MirrorRequest
     private let exchange: Exchange
     private let doorbell: Doorbell
@@ -59,7 +60,9 @@ struct ClientExchange: ~Copyable {
             return relay.answer(answer, on: connection, Asked(request), reason: refusal.detail)
         }
         let asksUpgrade = request.upgrade != nil
-        let permit = asksUpgrade ? relay.upgrades.take() : nil
+        let permit =
+            asksUpgrade
+            ? relay.upgrades.take(atMost: connection.snapshot.limits.maximumUpgrades) : nil
         if asksUpgrade, permit == nil {
             relay.submit(request.mirror.release(place))
             return relay.answer(
@@ -77,7 +80,8 @@ struct ClientExchange: ~Copyable {
                 .noAgent, on: connection, Asked(request), reason: "the session has just ended")
         }
         relay.metrics.exchangesInFlight.add()
-        var running = ClientExchange(relay, request, exchange, doorbell)
+        var running = ClientExchange(
+            relay, connection.snapshot, request, exchange, doorbell)
         running.maximumBodyBytes = place.session.maximumBodyBytes ?? .max
         let end = running.carry(connection)
         if running.isRepeatable, case .answer = end,
@@ -126,19 +130,21 @@ struct ClientExchange: ~Copyable {
     }
 
     private init(
-        _ relay: Relay, _ request: MirrorRequest, _ exchange: Exchange, _ doorbell: Doorbell
+        _ relay: Relay, _ snapshot: ConfigurationSnapshot, _ request: MirrorRequest,
+        _ exchange: Exchange, _ doorbell: Doorbell
     ) {
         self.relay = relay
+        self.snapshot = snapshot
         self.request = request
         self.exchange = exchange
         self.doorbell = doorbell
-        uploadRate = RateMeter(relay.limits)
-        response = ClientResponse(RateMeter(relay.limits))
+        uploadRate = RateMeter(snapshot.limits)
+        response = ClientResponse(RateMeter(snapshot.limits))
         nextLook = .after(seconds: 1)
         if request.hasBody {
             upload = BodyReader(request.framing, maximumTrailerBytes: 8 * 1024)
         } else {
-            responseDeadline = .after(relay.limits.responseTimeout)
+            responseDeadline = .after(snapshot.limits.responseTimeout)
         }
     }
 
@@ -181,7 +187,8 @@ struct ClientExchange: ~Copyable {
         }
         hasAnswered = true
         try response.write(
-            arrival, of: request, isUploading: upload != nil, to: connection.stream)
+            arrival, of: request, isLast: upload != nil || relay.isDraining,
+            to: connection.stream)
         if !response.isComplete { return nil }
         try response.flush(to: connection.stream)
         return response.isUpgrade ? .upgraded : .complete
@@ -241,7 +248,7 @@ struct ClientExchange: ~Copyable {
             return .answer(.bodyTooLarge, reason: "a body too large for protocol v1")
         }
         piece.fit()
-        let limit = Deadline.after(relay.limits.responseTimeout)
+        let limit = Deadline.after(snapshot.limits.responseTimeout)
         switch progress {
         case .more: _ = exchange.send(body: piece, ends: false, until: limit)
         case .ended(let trailers):

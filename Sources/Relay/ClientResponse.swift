@@ -54,13 +54,14 @@ struct ClientResponse {
 
     /// Writes what has arrived. Blocks while the client is slow and much is waiting for it.
     ///
-    /// - Parameter isUploading: the request's body has not come to its end.
+    /// - Parameter isLast: no request can follow: the body of this one has not come to its end,
+    ///   or the relay stops.
     mutating func write(
-        _ arrival: Arriving, of request: MirrorRequest, isUploading: Bool, to stream: ByteStream
+        _ arrival: Arriving, of request: MirrorRequest, isLast: Bool, to stream: ByteStream
     ) throws(ClientFailure) {
         switch arrival {
         case .head(let piece, let ends):
-            try write(head: piece, ends: ends, request, isUploading, stream)
+            try write(head: piece, ends: ends, request, isLast, stream)
         case .body(let piece, let ends): try write(body: piece, ends: ends, stream)
         case .trailers(let piece): try write(trailers: piece, stream)
         case .reset: return
@@ -71,7 +72,7 @@ struct ClientResponse {
     // MARK: - The head
 
     private mutating func write(
-        head piece: Piece, ends: Bool, _ request: MirrorRequest, _ isUploading: Bool,
+        head piece: Piece, ends: Bool, _ request: MirrorRequest, _ isLast: Bool,
         _ stream: ByteStream
     ) throws(ClientFailure) {
         if hasBegun { throw .brokenAnswer("a second head") }
@@ -103,7 +104,7 @@ struct ClientResponse {
         isUpgrade = head.status == 101
         // RFC 9110 §10.1.1: whoever answers before the whole request says what becomes of the
         // connection. The rest of the body is not awaited.
-        closes = (request.head.wantsClose || isUploading) && !isUpgrade
+        closes = (request.head.wantsClose || isLast) && !isUpgrade
         var bodyBytes = 0
         if case .length(let length) = declared { bodyBytes = length }
         // Most bodies go out with their heads.

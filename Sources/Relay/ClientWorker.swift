@@ -85,14 +85,16 @@ struct ClientWorker: Sendable {
     private func readHead(_ connection: ClientConnection, _ doorbell: Doorbell) -> Step {
         connection.origin = nil
         linger(connection)
+        connection.renew(by: relay)
+        let limits = connection.snapshot.headLimits
         while true {
             do {
                 if let end = try connection.scanner.end(
-                    in: connection.input.bytes, connection.input.range, limits: relay.headLimits)
+                    in: connection.input.bytes, connection.input.range, limits: limits)
                 {
                     let head = try RequestHead.parse(
                         connection.input.bytes, connection.input.range.lowerBound..<end,
-                        limits: relay.headLimits)
+                        limits: limits)
                     let framing = try head.framing()
                     connection.input.consume(to: end)
                     return serve(head, framing, connection, doorbell)
@@ -115,13 +117,16 @@ struct ClientWorker: Sendable {
         let arrival = try? connection.input.fill(from: connection.stream, room: 8 * 1024)
         if case .bytes = arrival, !connection.headHasBegun {
             connection.headHasBegun = true
-            connection.deadline = .after(relay.limits.headTimeout)
+            connection.deadline = .after(connection.snapshot.limits.headTimeout)
         }
         return arrival ?? .end
     }
 
     private func waitForHead(_ connection: ClientConnection) -> Step {
-        if !connection.deadline.hasPassed { return .park }
+        let hasPassed = connection.deadline.hasPassed
+        // What the client sends at this very moment must not be met by a reset.
+        if !hasPassed, relay.isParting, connection.input.isEmpty { return relay.linger(connection) }
+        if !hasPassed { return .park }
         // Nothing has come: nothing is owed.
         if connection.input.isEmpty { return .close }
         return relay.answer(
@@ -132,7 +137,7 @@ struct ClientWorker: Sendable {
     private func linger(_ connection: ClientConnection) {
         if !connection.mayLinger || !connection.input.isEmpty { return }
         connection.mayLinger = false
-        if relay.idleWorkers > relay.limits.workers / 4 {
+        if relay.idleWorkers > connection.snapshot.limits.workers / 4 {
             _ = connection.stream.wait(
                 for: .readable, until: .after(milliseconds: ClientWorker.lingerMilliseconds))
         }
@@ -161,7 +166,9 @@ struct ClientWorker: Sendable {
         _ doorbell: Doorbell
     ) -> Step {
         connection.scanner = HeadScanner()
-        let origin = ClientOrigin(connection, head.fields, relay.configuration.trustedProxies)
+        let snapshot = connection.snapshot
+        let origin = ClientOrigin(
+            connection, head.fields, snapshot.configuration.trustedProxies)
         connection.origin = origin
         var asked = Asked(head, framing, connection)
         if head.methodIs("CONNECT") {
@@ -177,8 +184,8 @@ struct ClientWorker: Sendable {
         case .mirrors: break
         }
         switch Route(
-            head, agentPath: relay.agentPath, domain: relay.configuration.domain,
-            hosts: relay.hosts)
+            head, agentPath: snapshot.agentPath, domain: snapshot.configuration.domain,
+            hosts: snapshot.hosts)
         {
         case .mirror(let id, let target, let prefix):
             return serve(id, target, prefix, head, framing, &asked, origin, connection, doorbell)
@@ -202,7 +209,7 @@ struct ClientWorker: Sendable {
         asked.mirror = id
         let mirror = relay.registry.find(id)
         var credential: Credential?
-        if mirror?.isPublic != true {
+        if !connection.snapshot.publicMirrors.contains(id) {
             credential = Credentials.find(
                 in: head.fields, role: .client, relay.keys, &connection.credentials)
             guard let credential else {
@@ -232,7 +239,8 @@ struct ClientWorker: Sendable {
         case .absent, .full: return answerAbsent(request, connection)
         case .busy:
             if mirror.speaksOnlyVersion1,
-                let refusal = request.refusal(byVersion1: relay.limits.maximumLegacyBodyBytes)
+                let refusal = request.refusal(
+                    byVersion1: connection.snapshot.limits.maximumLegacyBodyBytes)
             {
                 return relay.answer(refusal, on: connection, asked, reason: refusal.detail)
             }
@@ -259,7 +267,7 @@ struct ClientWorker: Sendable {
             return relay.answer(
                 .mirrorIsFull, on: connection, Asked(request), reason: "no place in time")
         }
-        if !relay.isKnown(mirror) {
+        if !relay.isKnown(mirror, by: connection.snapshot) {
             return relay.answer(
                 .noSuchMirror, on: connection, Asked(request), reason: "no agent has a key for it")
         }

@@ -50,7 +50,8 @@ package struct ControlCommandLine: Sendable {
             SettingTable.Verb(
                 "disconnect", operands: ["USER/NAME"], "close the sessions of a mirror's agents"),
             SettingTable.Verb("drain", "let the relay finish what runs, then stop"),
-            SettingTable.Verb("reload", "let the relay read its keys anew"),
+            SettingTable.Verb(
+                "reload", "let the relay read configuration, certificate and keys anew"),
         ],
         settings: [
             Setting("user", "USER", "whose key it is", in: .option, verbs: ["key add"]),

@@ -106,12 +106,14 @@ extension Relay {
 
     /// Those with an agent, and those that could have one.
     private var shownMirrors: [Mirror] {
-        registry.all.filter { $0.presence.sessions > 0 || isKnown($0) }
+        let snapshot = snapshot
+        return registry.all.filter { $0.presence.sessions > 0 || isKnown($0, by: snapshot) }
             .sorted { $0.id.text < $1.id.text }
     }
 
     private func showMirrors() -> ControlAnswer {
         let mirrors = shownMirrors
+        let publicMirrors = snapshot.publicMirrors
         return ControlAnswer(text: table(of: mirrors)) { json in
             json.array { json in
                 for mirror in mirrors {
@@ -120,7 +122,7 @@ extension Relay {
                         json.member("user", mirror.id.user.text)
                         json.member("name", mirror.id.name.text)
                         json.member("state", members.isEmpty ? "disconnected" : "connected")
-                        json.member("access", mirror.isPublic ? "public" : "key")
+                        json.member("access", publicMirrors.contains(mirror.id) ? "public" : "key")
                         json.member("exchanges", mirror.inFlight)
                         json.key("sessions")
                         json.array { json in

@@ -139,7 +139,8 @@ extension Relay {
         connection.mayLinger = true
         connection.headHasBegun = !connection.input.isEmpty
         connection.deadline = .after(
-            connection.headHasBegun ? limits.headTimeout : limits.idleTimeout)
+            connection.headHasBegun
+                ? connection.snapshot.limits.headTimeout : connection.snapshot.limits.idleTimeout)
         return .next
     }
 

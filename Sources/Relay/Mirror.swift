@@ -62,28 +62,38 @@ final class Mirror: Sendable {
     fileprivate struct State: Sendable {
         var members: [Member] = []
         var inFlight = 0
+        var maximumInFlight: Int
+        var maximumWaiting: Int
         var waiting = RingBuffer<Waiting>()
         var nextNumber = 1
         /// Until then requests wait for an agent that was sent away for a moment.
         var comesBackUntil = Deadline.now
+
+        init(maximumInFlight: Int, maximumWaiting: Int) {
+            self.maximumInFlight = maximumInFlight
+            self.maximumWaiting = maximumWaiting
+        }
     }
 
     let id: MirrorID
-    /// Clients need no key.
-    let isPublic: Bool
-    private let maximumInFlight: Int
-    private let maximumWaiting: Int
     private let places: Places
-    private let state = Monitor(State())
+    private let state: Monitor<State>
 
-    init(
-        _ id: MirrorID, isPublic: Bool, maximumInFlight: Int, maximumWaiting: Int, places: Places
-    ) {
+    init(_ id: MirrorID, maximumInFlight: Int, maximumWaiting: Int, places: Places) {
         self.places = places
         self.id = id
-        self.isPublic = isPublic
-        self.maximumInFlight = maximumInFlight
-        self.maximumWaiting = maximumWaiting
+        state = Monitor(State(maximumInFlight: maximumInFlight, maximumWaiting: maximumWaiting))
+    }
+
+    /// Has other limits from now on. Nothing that runs or waits already is touched.
+    ///
+    /// - Returns: the jobs that got a place.
+    func limit(maximumInFlight: Int, maximumWaiting: Int) -> [ClientJob] {
+        state.withLock { state in
+            state.maximumInFlight = maximumInFlight
+            state.maximumWaiting = maximumWaiting
+            return state.allNext(places)
+        }
     }
 
     // MARK: - Requests
@@ -105,7 +115,7 @@ final class Mirror: Sendable {
         state.withLock { state in
             if let lost { state.drain(lost.number) }
             if !state.waiting.isEmpty { return .busy }
-            return state.admit(maximumInFlight, places)
+            return state.admit(places)
         }
     }
 
@@ -118,10 +128,10 @@ final class Mirror: Sendable {
     ) -> Admission {
         state.withLock { state in
             if state.waiting.isEmpty {
-                let admission = state.admit(maximumInFlight, places)
+                let admission = state.admit(places)
                 if case .busy = admission {} else { return admission }
             }
-            if state.waiting.count >= maximumWaiting { return .full }
+            if state.waiting.count >= state.maximumWaiting { return .full }
             state.waiting.append(Waiting(connection: connection, deadline: deadline))
             return .busy
         }
@@ -137,7 +147,7 @@ final class Mirror: Sendable {
             if let index = state.members.firstIndex(where: { $0.number == number }) {
                 state.members[index].inFlight -= 1
             }
-            return state.next(maximumInFlight, places)
+            return state.next(places)
         }
     }
 
@@ -180,9 +190,7 @@ final class Mirror: Sendable {
                 displaced.append(state.members[index].session)
             }
             state.members.append(Member(number: number, session: session, key: key, since: now))
-            var jobs: [ClientJob] = []
-            while let job = state.next(maximumInFlight, places) { jobs.append(job) }
-            return (number, displaced, jobs)
+            return (number, displaced, state.allNext(places))
         }
     }
 
@@ -251,7 +259,7 @@ extension Mirror.State {
         }
     }
 
-    fileprivate mutating func admit(_ maximumInFlight: Int, _ places: Places) -> Mirror.Admission {
+    fileprivate mutating func admit(_ places: Places) -> Mirror.Admission {
         if members.allSatisfy(\.isDraining) { return comesBackUntil.hasPassed ? .absent : .busy }
         if inFlight >= maximumInFlight { return .busy }
         // Of equals the newest: an older one may be dead, and not yet be known to be.
@@ -267,10 +275,17 @@ extension Mirror.State {
     }
 
     /// The first of the line and its place, where there is one.
-    fileprivate mutating func next(_ maximumInFlight: Int, _ places: Places) -> ClientJob? {
-        guard !waiting.isEmpty, case .granted(let place) = admit(maximumInFlight, places),
+    fileprivate mutating func next(_ places: Places) -> ClientJob? {
+        guard !waiting.isEmpty, case .granted(let place) = admit(places),
             let first = waiting.popFirst()
         else { return nil }
         return ClientJob(connection: first.connection, place: place)
+    }
+
+    /// As many of the line as there are places.
+    fileprivate mutating func allNext(_ places: Places) -> [ClientJob] {
+        var jobs: [ClientJob] = []
+        while let job = next(places) { jobs.append(job) }
+        return jobs
     }
 }

@@ -1,6 +1,6 @@
 // The mirrors that this relay knows.
 //
-// Called by: the workers (find), AgentEndpoint (admit an agent's mirror), housekeeping.
+// Called by: the workers (find), AgentEndpoint (admit an agent's mirror), housekeeping, a reload.
 // Waits for: nothing but, where a mirror is seen for the first time, the disk.
 // Hard: a mirror is known as long as a key of an agent covers it and the relay's configuration, the
 // key itself or an earlier session names it. So it is known after a restart too, before its agent
@@ -15,28 +15,45 @@ final class MirrorRegistry: Sendable {
     private struct State: Sendable {
         var mirrors: [MirrorID: Mirror] = [:]
         var perUser: [MirrorName: Int] = [:]
+        /// The limit of the configuration.
+        var maximumExchanges: Int
     }
 
     /// Names that one user's agents may bring; those of the configuration come on top.
     static let maximumPerUser = 1024
 
-    private let state = Monitor(State())
-    private let configuration: [MirrorID: RelayConfiguration.Mirror]
-    private let limits: RelayLimits
+    private let state: Monitor<State>
+    /// A place is a worker for as long as the exchange lasts: a quarter of them stays for others.
+    private let maximumPlaces: Int
     private let places: Places
     private let file: SeenMirrors
 
-    init(_ configuration: RelayConfiguration) throws(StartError) {
-        limits = configuration.limits
-        places = Places(limit: max(1, configuration.limits.workers * 3 / 4))
-        var configured: [MirrorID: RelayConfiguration.Mirror] = [:]
-        for mirror in configuration.mirrors {
-            configured[MirrorID(user: mirror.user, name: mirror.name)] = mirror
+    init(_ snapshot: ConfigurationSnapshot) throws(StartError) {
+        maximumPlaces = max(1, snapshot.limits.workers * 3 / 4)
+        places = Places(limit: maximumPlaces)
+        state = Monitor(State(maximumExchanges: snapshot.limits.maximumExchanges))
+        file = SeenMirrors(besides: snapshot.configuration.keysFile)
+        for id in snapshot.configuredMirrors { _ = add(id, isConfigured: true) }
+        for id in try file.read() { _ = add(id, isConfigured: false) }
+    }
+
+    /// Goes by a new configuration. A mirror that it does not name any more stays as it would be
+    /// without a section.
+    ///
+    /// - Returns: the jobs that got a place.
+    func adopt(_ snapshot: ConfigurationSnapshot) -> [ClientJob] {
+        let maximumExchanges = snapshot.limits.maximumExchanges
+        // Those that are entered from here on have the new limit.
+        let mirrors = state.withLock { state in
+            state.maximumExchanges = maximumExchanges
+            return Array(state.mirrors.values)
         }
-        self.configuration = configured
-        file = SeenMirrors(besides: configuration.keysFile)
-        for id in configured.keys { _ = add(id) }
-        for id in try file.read() { _ = add(id) }
+        for id in snapshot.configuredMirrors { _ = add(id, isConfigured: true) }
+        return mirrors.flatMap {
+            $0.limit(
+                maximumInFlight: min(maximumExchanges, maximumPlaces),
+                maximumWaiting: 2 * maximumExchanges)
+        }
     }
 
     /// The mirror of that name, connected or not.
@@ -44,32 +61,28 @@ final class MirrorRegistry: Sendable {
 
     var all: [Mirror] { state.withLock { Array($0.mirrors.values) } }
 
-    func isConfigured(_ id: MirrorID) -> Bool { configuration[id] != nil }
-
     /// The mirror that an agent brings, made and remembered where it is new.
     ///
     /// - Returns: nil where its user has too many.
     func enter(_ id: MirrorID) -> Mirror? {
         if let known = find(id) { return known }
-        guard let mirror = add(id) else { return nil }
+        guard let mirror = add(id, isConfigured: false) else { return nil }
         file.append(id)
         return mirror
     }
 
-    private func add(_ id: MirrorID) -> Mirror? {
-        // A place is a worker for as long as the exchange lasts: a quarter of them stays for others.
-        let maximum = max(1, min(limits.maximumExchanges, limits.workers * 3 / 4))
-        let mirror = Mirror(
-            id, isPublic: configuration[id]?.access == .anybody, maximumInFlight: maximum,
-            maximumWaiting: 2 * limits.maximumExchanges, places: places)
-        return state.withLock { state in
+    private func add(_ id: MirrorID, isConfigured: Bool) -> Mirror? {
+        state.withLock { state in
             if let known = state.mirrors[id] { return known }
-            if configuration[id] == nil {
+            if !isConfigured {
                 if state.perUser[id.user, default: 0] >= MirrorRegistry.maximumPerUser {
                     return nil
                 }
                 state.perUser[id.user, default: 0] += 1
             }
+            let mirror = Mirror(
+                id, maximumInFlight: min(state.maximumExchanges, maximumPlaces),
+                maximumWaiting: 2 * state.maximumExchanges, places: places)
             state.mirrors[id] = mirror
             return mirror
         }

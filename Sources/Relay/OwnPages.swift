@@ -18,7 +18,8 @@ extension Relay {
         asked.key = credential.identity.id
         let mine = registry.all
             .filter {
-                credential.identity.covers(user: $0.id.user, name: $0.id.name) && isKnown($0)
+                credential.identity.covers(user: $0.id.user, name: $0.id.name)
+                    && isKnown($0, by: connection.snapshot)
             }
             .sorted { $0.id.text < $1.id.text }
         let origin = connection.origin

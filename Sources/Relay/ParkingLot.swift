@@ -17,8 +17,14 @@ final class ParkingLot: Sendable {
 
     private let parked = Monitor<[Int32: Parked]>([:])
     private let poller: Poller
+    /// All are to wake.
+    private let alarm: Doorbell
 
-    init() throws(StreamError) { poller = try Poller() }
+    init() throws {
+        poller = try Poller()
+        alarm = try Doorbell()
+        try poller.arm(alarm.descriptor, isKnown: false)
+    }
 
     /// How many rest now.
     var count: Int { parked.withLock { $0.count } }
@@ -40,30 +46,34 @@ final class ParkingLot: Sendable {
         }
     }
 
+    /// Wakes all that rest now, once. Does not block.
+    func wakeAll() { alarm.ring() }
+
     /// Watches for ever; the body of the thread `parking`.
     ///
-    /// - Parameter wake: gets each connection that has become readable, or whose deadline has
-    ///   passed.
+    /// - Parameter wake: gets each connection that has become readable, whose deadline has passed,
+    ///   or that `wakeAll` found.
     func watch(_ wake: (Handover<ClientConnection>) -> Void) {
         var nextSweep = Deadline.after(seconds: 1)
         while true {
             for descriptor in poller.wait(until: nextSweep) {
-                if let entry = parked.withLock({ $0.removeValue(forKey: descriptor) }) {
+                if descriptor == alarm.descriptor {
+                    sweep(until: .distantFuture, wake)
+                } else if let entry = parked.withLock({ $0.removeValue(forKey: descriptor) }) {
                     wake(entry.connection)
                 }
             }
             if nextSweep.hasPassed {
-                sweep(wake)
+                sweep(until: .now, wake)
                 nextSweep = .after(seconds: 1)
             }
         }
     }
 
-    /// Wakes the connections whose deadline has passed: their worker knows what that means.
-    private func sweep(_ wake: (Handover<ClientConnection>) -> Void) {
-        let now = Deadline.now
+    /// Wakes the connections whose deadline is not after `limit`: their worker knows what that means.
+    private func sweep(until limit: Deadline, _ wake: (Handover<ClientConnection>) -> Void) {
         let expired = parked.withLock { parked -> [Parked] in
-            let keys = parked.compactMap { $0.value.deadline <= now ? $0.key : nil }
+            let keys = parked.compactMap { $0.value.deadline <= limit ? $0.key : nil }
             return keys.compactMap { parked.removeValue(forKey: $0) }
         }
         for entry in expired { wake(entry.connection) }

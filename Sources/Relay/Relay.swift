@@ -8,25 +8,33 @@ import Connections
 import Program
 import Sessions
 import Streams
+import Synchronization
 import Threads
 import Wire
 
-/// The running relay. Thread-safe: what changes is in monitors, the rest is set once.
+/// The running relay. Thread-safe: what changes is in monitors and atomics, the rest is set once.
 package final class Relay: Sendable {
-    private struct State: Sendable {
-        var isDraining = false
-        var isStopping = false
-        var isAborting = false
-        /// Sessions whose threads run.
-        var sessions = 0
+    /// How far a stop has come.
+    private enum Stage: Int {
+        case serving
+        /// Requests are answered by 503, and with each answer its connection ends.
+        case draining
+        /// No connections are taken any more.
+        case refusing
+        /// Connections at rest end.
+        case parting
     }
 
-    let configuration: RelayConfiguration
-    let limits: RelayLimits
-    let headLimits: HeadLimits
-    let agentPath: [UInt8]
-    /// Mirrors by host name, in lower case.
-    let hosts: [String: MirrorID]
+    private struct State: Sendable {
+        var isStopping = false
+        var isAborting = false
+        var isReloading = false
+        /// Sessions whose threads run.
+        var sessions = 0
+        /// Threads that take connections of clients and agents.
+        var acceptors = 0
+    }
+
     let journal: Journal
     let metrics = RelayMetrics()
     let keys: KeyStore
@@ -36,63 +44,56 @@ package final class Relay: Sendable {
     private let controlListener: Listener?
     /// Seconds since 1970.
     let startTime = WallClock.secondsSince1970
-    private let tls: TLSContext?
     private let state = Monitor(State())
+    private let newest: Monitor<ConfigurationSnapshot>
+    private let newestNumber: Atomic<Int>
+    /// Reads the configuration anew, from wherever that of the start came.
+    let readConfiguration: @Sendable () throws(StartError) -> RelayConfiguration
+    private let stage = Atomic(Stage.serving.rawValue)
+    /// Rung once: connections are refused.
+    let refusingBell: Doorbell
     let parkingLot: ParkingLot
-    let upgrades: UpgradeLimit
+    let upgrades = UpgradeLimit()
     private let pool: WorkerPool<ClientJob>
 
     /// Reads certificate and keys, binds every address. Serves nothing yet.
-    package init(_ configuration: RelayConfiguration, _ journal: Journal) throws {
-        self.configuration = configuration
+    ///
+    /// - Parameter again: reads the configuration anew, for a reload.
+    package init(
+        _ configuration: RelayConfiguration, _ journal: Journal,
+        again: @escaping @Sendable () throws(StartError) -> RelayConfiguration
+    ) throws {
         self.journal = journal
-        limits = configuration.limits
-        headLimits = configuration.limits.head
-        agentPath = Array(configuration.agentPath.utf8)
-        var hosts: [String: MirrorID] = [:]
-        for mirror in configuration.mirrors {
-            for host in mirror.hosts {
-                hosts[host] = MirrorID(user: mirror.user, name: mirror.name)
-            }
-        }
-        self.hosts = hosts
-        (tls, keys, registry) = try Relay.read(configuration)
+        readConfiguration = again
+        let snapshot: ConfigurationSnapshot
+        (snapshot, keys, registry) = try Relay.read(configuration)
+        newest = Monitor(snapshot)
+        newestNumber = Atomic(snapshot.number)
+        refusingBell = try Doorbell()
         listeners = try RelayListeners.open(configuration)
         administration = try RelayListeners.openAdministration(configuration)
         controlListener = try RelayListeners.openControl(configuration)
         parkingLot = try ParkingLot()
-        upgrades = UpgradeLimit(limits.maximumUpgrades)
         // A connection stands in this queue once at most, so that it is never full.
-        pool = WorkerPool(capacity: limits.maximumConnections + Acceptor.operatorsReserve)
+        pool = WorkerPool(
+            capacity: RelayLimits.mostConnections + Acceptor.operatorsReserve)
     }
 
     private static func read(
         _ configuration: RelayConfiguration
-    ) throws(StartError) -> (TLSContext?, KeyStore, MirrorRegistry) {
-        let written = configuration.written
-        var tls: TLSContext?
-        if let certificate = configuration.certificate {
-            do throws(TLSConfigurationError) {
-                tls = try TLSContext(
-                    certificate: certificate.chainFile, privateKey: certificate.privateKeyFile)
-            } catch {
-                throw written.unusable(
-                    error.subject == .privateKey ? "private-key" : "certificate", error.message)
-            }
-        }
+    ) throws(StartError) -> (ConfigurationSnapshot, KeyStore, MirrorRegistry) {
+        let snapshot = try ConfigurationSnapshot(configuration, number: 1)
         let keys: KeyStore
         do throws(StartError) {
             keys = try KeyStore(path: configuration.keysFile)
         } catch {
-            // A fault inside the file has a place of its own.
-            guard case .configuration(nil, let message) = error else { throw error }
-            throw written.unusable("keys", message)
+            throw configuration.placed(error)
         }
-        return (tls, keys, try MirrorRegistry(configuration))
+        return (snapshot, keys, try MirrorRegistry(snapshot))
     }
 
     /// What the operator should know though nothing is wrong.
-    package var warnings: [String] { configuration.warnings + keys.warnings }
+    package var warnings: [String] { snapshot.configuration.warnings + keys.warnings }
 
     /// Of the first listener.
     package var address: String { addresses.first ?? "" }
@@ -115,9 +116,9 @@ package final class Relay: Sendable {
         }
         _ = state.wait(until: .distantFuture) { $0.isStopping ? true : nil }
         drain()
-        for listener in listeners + [administration, controlListener].compactMap({ $0 }) {
-            listener.removeFile()
-        }
+        part()
+        administration?.removeFile()
+        controlListener?.removeFile()
         journal.info("stopped")
     }
 
@@ -131,17 +132,18 @@ package final class Relay: Sendable {
         }
         try Thread.start(name: "housekeeping") { [self] in keepHouse() }
         for (index, listener) in listeners.enumerated() {
-            let acceptor = Acceptor(listener: listener, tls: tls, service: .mirrors, relay: self)
+            let acceptor = Acceptor(listener: listener, service: .mirrors, relay: self)
+            state.withLock { $0.acceptors += 1 }
             try Thread.start(name: "accept-\(index + 1)") { acceptor.run() }
         }
         if let administration {
             let acceptor = Acceptor(
-                listener: administration, tls: nil, service: .administration, relay: self)
+                listener: administration, service: .administration, relay: self)
             try Thread.start(name: "accept-admin") { acceptor.run() }
         }
         if let controlListener {
             let acceptor = Acceptor(
-                listener: controlListener, tls: nil, service: .control, relay: self)
+                listener: controlListener, service: .control, relay: self)
             try Thread.start(name: "accept-control") { acceptor.run() }
         }
     }
@@ -150,24 +152,34 @@ package final class Relay: Sendable {
 
     /// Lets the running exchanges finish, then stops; called a second time, stops at once.
     package func stop() {
+        startDraining()
         state.withLock { state in
             if state.isStopping { state.isAborting = true }
             state.isStopping = true
-            state.isDraining = true
         }
         state.broadcast()
     }
 
     /// Lets the running exchanges finish, then stops; changes nothing where that is on its way.
     func beginDrain() {
-        state.withLock { state in
-            state.isStopping = true
-            state.isDraining = true
-        }
+        startDraining()
+        state.withLock { $0.isStopping = true }
         state.broadcast()
     }
 
-    var isDraining: Bool { state.withLock { $0.isDraining } }
+    private func startDraining() {
+        _ = stage.compareExchange(
+            expected: Stage.serving.rawValue, desired: Stage.draining.rawValue,
+            ordering: .acquiringAndReleasing)
+    }
+
+    var isDraining: Bool { hasReached(.draining) }
+    var isRefusing: Bool { hasReached(.refusing) }
+    var isParting: Bool { hasReached(.parting) }
+
+    private func hasReached(_ stage: Stage) -> Bool {
+        self.stage.load(ordering: .acquiring) >= stage.rawValue
+    }
 
     /// Blocks until `deadline`, or until the relay is to stop at once.
     func pause(until deadline: Deadline) {
@@ -186,11 +198,37 @@ package final class Relay: Sendable {
         }
         if isDone == nil { journal.warning("exchanges were still running at the drain limit") }
         // The last answers are with their workers: they have what they need.
-        while metrics.exchangesInFlight.current > 0, !deadline.hasPassed,
-            !state.withLock({ $0.isAborting })
-        {
+        waitForNone(metrics.exchangesInFlight, until: deadline)
+    }
+
+    /// Before the end, how long clients have to ask once more and be told; and then how long to
+    /// close their connections.
+    private static let partingTimeout = Duration.seconds(1)
+
+    /// Takes no more connections, and lets go of those that there are.
+    ///
+    /// A client must not see a reset: neither one whose request is on its way, nor one that has
+    /// just connected. Sockets that were passed in keep what comes from here on for the next relay.
+    private func part() {
+        stage.store(Stage.refusing.rawValue, ordering: .releasing)
+        refusingBell.ring()
+        _ = state.wait(until: .after(Relay.partingTimeout)) { $0.acceptors == 0 ? true : nil }
+        waitForNone(metrics.clientConnections, until: .after(Relay.partingTimeout))
+        // Nothing was asked on these: they are closed as idle ones are (RFC 9112 §9.6).
+        stage.store(Stage.parting.rawValue, ordering: .releasing)
+        parkingLot.wakeAll()
+        waitForNone(metrics.clientConnections, until: .after(Relay.partingTimeout))
+    }
+
+    private func waitForNone(_ gauge: Gauge, until deadline: Deadline) {
+        while gauge.current > 0, !deadline.hasPassed, !state.withLock({ $0.isAborting }) {
             pause(until: .after(milliseconds: 20))
         }
+    }
+
+    func acceptorEnded() {
+        state.withLock { $0.acceptors -= 1 }
+        state.broadcast()
     }
 
     func sessionStarts() { state.withLock { $0.sessions += 1 } }
@@ -215,40 +253,54 @@ package final class Relay: Sendable {
     private func refreshKeys() {
         switch keys.refresh() {
         case .unchanged: return
-        case .failed(let error): logFailure(error)
+        case .failed(let error):
+            journal.error("cannot read the keys; those from before stay") {
+                $0.field("REASON", error.line(program: "magicmirrord"))
+            }
         case .changed(let count):
             journal.info("keys changed") { $0.field("KEYS", count) }
             closeRevoked()
         }
     }
 
-    /// Reads the keys anew, whether or not their file seems to have changed. Blocks on the disk.
-    ///
-    /// - Returns: how many are valid; or why they cannot be read: then those from before stay.
-    @discardableResult
-    package func reload() -> Result<Int, StartError> {
-        if case .failed(let error) = keys.refresh(always: true) {
-            logFailure(error)
-            return .failure(error)
-        }
-        let count = keys.keyCount
-        journal.info("reloaded") { $0.field("KEYS", count) }
-        closeRevoked()
-        return .success(count)
-    }
-
-    private func logFailure(_ error: StartError) {
-        journal.error("cannot read the keys; those from before stay") {
-            $0.field("REASON", error.line(program: "magicmirrord"))
-        }
-    }
-
-    private func closeRevoked() {
+    func closeRevoked() {
         for mirror in registry.all {
             for (session, key) in mirror.sessions where !keys.isValid(key) {
                 session.close(.revoked)
             }
         }
+    }
+
+    // MARK: - The configuration
+
+    /// What is served by now.
+    var snapshot: ConfigurationSnapshot { newest.withLock { $0 } }
+
+    /// The limits of now, for what belongs to no connection.
+    var limits: RelayLimits { snapshot.limits }
+
+    /// Whether nothing has taken the place of `snapshot`. For each request: one atomic load.
+    func isCurrent(_ snapshot: ConfigurationSnapshot) -> Bool {
+        newestNumber.load(ordering: .acquiring) == snapshot.number
+    }
+
+    func replaceSnapshot(by new: ConfigurationSnapshot) {
+        newest.withLock { $0 = new }
+        newestNumber.store(new.number, ordering: .releasing)
+    }
+
+    /// - Returns: false where another reload does not come to its end.
+    func beginReload() -> Bool {
+        state.wait(until: .after(seconds: 5)) { state in
+            if state.isReloading { return nil }
+            state.isReloading = true
+            return true
+        } ?? false
+    }
+
+    func endReload() {
+        state.withLock { $0.isReloading = false }
+        state.broadcast()
     }
 
     // MARK: - For the workers
@@ -279,8 +331,8 @@ package final class Relay: Sendable {
     }
 
     /// Whether a mirror without an agent is still one: the configuration, or an agent's key, has it.
-    func isKnown(_ mirror: Mirror) -> Bool {
-        registry.isConfigured(mirror.id)
+    func isKnown(_ mirror: Mirror, by snapshot: ConfigurationSnapshot) -> Bool {
+        snapshot.configuredMirrors.contains(mirror.id)
             || keys.hasAgentKey(user: mirror.id.user, name: mirror.id.name, byName: false)
     }
 }

@@ -1,6 +1,6 @@
 // The command line of magicmirrord(8): what to do, with which configuration.
 //
-// Called by: the program, first of all. Reads the configuration file; keys and certificates are
+// Called by: the program, first of all, and by each reload. Reads the configuration file; keys and certificates are
 // read by those who use them.
 
 import Program
@@ -84,6 +84,17 @@ package enum RelayCommandLine: Sendable {
         let configuration = try RelayConfiguration(
             file, logLevel: try Journal.Level.setting(values.over(file.values)))
         return try values.flag("check") ? .check(configuration) : .run(configuration)
+    }
+
+    /// What a reload reads: the configuration that the same command line names now.
+    package static func configuration(
+        _ arguments: [String]
+    ) throws(StartError) -> RelayConfiguration {
+        switch try parse(arguments) {
+        case .run(let configuration), .check(let configuration): return configuration
+        case .quickstart(let options): return options.configuration
+        case .print: preconditionFailure("such a command line starts no relay")
+        }
     }
 
     private static func quickstart(_ values: SettingValues) throws(StartError) -> Quickstart {

@@ -1,6 +1,7 @@
 // What relay.conf(5) says, checked and as values.
 //
-// Called by: RelayCommandLine, once, at the start. Then a constant that every thread may read.
+// Called by: RelayCommandLine, at the start and for each reload. Then a constant that every thread
+// may read.
 
 import Program
 import Wire

@@ -25,6 +25,8 @@ package struct RelayLimits: Sendable, Equatable {
     /// In flight, for each mirror.
     package var maximumExchanges = 128
     package var maximumConnections = 16_384
+    /// More than that cannot be set.
+    static let mostConnections = 1_000_000
     /// Connections passed through after an upgrade; each has a thread.
     package var maximumUpgrades = 1024
     package var heartbeatInterval = Duration.seconds(15)
@@ -90,7 +92,7 @@ package struct RelayLimits: Sendable, Equatable {
         maximumExchanges = try values.integer(
             "maximum-exchanges", default: maximumExchanges, 1...65_536)
         maximumConnections = try values.integer(
-            "maximum-connections", default: maximumConnections, 1...1_000_000)
+            "maximum-connections", default: maximumConnections, 1...RelayLimits.mostConnections)
         maximumUpgrades = try values.integer(
             "maximum-upgrades", default: maximumUpgrades, 0...65_536)
         heartbeatInterval = try values.duration(

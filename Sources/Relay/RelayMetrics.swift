@@ -7,6 +7,8 @@ import Wire
 
 struct RelayMetrics: Sendable {
     let connections: Gauge
+    /// The same without those of operators; not shown.
+    let clientConnections = Gauge()
     let exchangesInFlight: Gauge
     let upgrades: Gauge
     let sessions: Gauge
@@ -22,6 +24,10 @@ struct RelayMetrics: Sendable {
     let bytesIn: Counter
     let bytesOut: Counter
     let duration: Histogram
+    /// 1: yes; 0: no.
+    let lastReloadSucceeded: Gauge
+    /// Seconds since 1970.
+    let lastReloadTime: Gauge
     let all: Metrics
 
     init() {
@@ -52,6 +58,13 @@ struct RelayMetrics: Sendable {
         bytesIn = all.counter("request_body_bytes_total", "Bytes of request bodies taken.")
         bytesOut = all.counter("response_body_bytes_total", "Bytes of response bodies sent.")
         duration = all.histogram("exchange_duration_seconds", "From request head to end of answer.")
+        lastReloadSucceeded = all.gauge(
+            "config_last_reload_successful", "Whether the last reload was taken: 1 or 0.")
+        lastReloadTime = all.gauge(
+            "config_last_reload_success_timestamp_seconds",
+            "When the configuration that counts was read.")
+        lastReloadSucceeded.set(1)
+        lastReloadTime.set(WallClock.secondsSince1970)
         self.all = all
     }
 }

@@ -8,13 +8,12 @@ import Synchronization
 
 /// The limit of one program. Thread-safe: it is one atomic.
 package final class UpgradeLimit: Sendable {
-    private let limit: Int
     private let taken = Atomic<Int>(0)
 
-    package init(_ limit: Int) { self.limit = limit }
+    package init() {}
 
-    /// - Returns: nil where all places are taken.
-    package func take() -> UpgradePermit? {
+    /// - Returns: nil where `limit` places are taken.
+    package func take(atMost limit: Int) -> UpgradePermit? {
         if taken.add(1, ordering: .relaxed).newValue <= limit { return UpgradePermit(self) }
         giveBack()
         return nil

@@ -20,6 +20,8 @@ package final class Listener: Sendable {
     package let address: SocketAddress
     /// The file of a unix socket that was made here.
     private let file: String?
+    /// Another program has made the socket, and goes on with it when this one has ended.
+    package let isPassed: Bool
 
     /// Binds and listens. A unix socket that is there, but on which nobody listens, is replaced.
     ///
@@ -54,6 +56,7 @@ package final class Listener: Sendable {
         self.descriptor = descriptor
         self.address = address.isUnix ? address : SocketAddress.of(descriptor, peer: false)
         file = address.isUnix ? address.path : nil
+        isPassed = false
     }
 
     /// Takes over a socket that another program has bound, and that listens.
@@ -74,11 +77,18 @@ package final class Listener: Sendable {
         self.address = address
         // Its file belongs to whoever made it.
         file = nil
+        isPassed = true
     }
 
     /// Removes the file of a unix socket, where this program made it and is about to end.
     package func removeFile() {
         if let file { unlink(file) }
+    }
+
+    /// Refuses connections from now on. On a socket that was passed, they wait for the next program.
+    package func refuse() {
+        removeFile()
+        if !isPassed { shutdown(descriptor, Int32(SHUT_RDWR)) }
     }
 
     private static func bind(_ descriptor: Int32, _ address: SocketAddress) -> Bool {
@@ -111,13 +121,16 @@ package final class Listener: Sendable {
 
     deinit { close(descriptor) }
 
-    /// Blocks until a connection comes, or `deadline` passes.
+    /// Blocks until a connection comes, the doorbell rings, or `deadline` passes.
     ///
-    /// - Returns: the connection, or nil at the deadline, or where the connection was gone again
+    /// - Returns: the connection, or nil where there is none, or where the connection was gone again
     ///   before it could be taken.
     /// - Throws: `.exhausted` where descriptors or memory have run out.
-    package func accept(until deadline: Deadline) throws(StreamError) -> Socket? {
-        if poll(descriptor, for: .readable, until: deadline).isEmpty { return nil }
+    package func accept(
+        until deadline: Deadline, doorbell: Doorbell? = nil
+    ) throws(StreamError) -> Socket? {
+        let ready = poll(descriptor, for: .readable, doorbell: doorbell, until: deadline)
+        if !ready.contains(.readable) { return nil }
         let accepted = accept4(
             descriptor, nil, nil, Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue))
         if accepted < 0 {

@@ -32,11 +32,13 @@ struct Command {
         for warning in configuration.warnings {
             journal.warning("configuration") { $0.field("NOTE", warning) }
         }
-        let agent = try AgentProgram(configuration, journal)
+        let agent = try AgentProgram(configuration, journal) { () throws(StartError) in
+            try AgentCommandLine.configuration(CommandLine.arguments, .process)
+        }
         try Signals.start { signal in
             switch signal {
             case .stop: agent.stop()
-            case .reload: journal.info("the agent reads its configuration at its start only")
+            case .reload: agent.reload()
             }
         }
         do {

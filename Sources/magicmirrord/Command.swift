@@ -33,7 +33,9 @@ struct Command {
         _ configuration: RelayConfiguration, announce: (String) throws -> Void
     ) throws -> Never {
         let journal = try Journal(level: configuration.logLevel)
-        let relay = try Relay(configuration, journal)
+        let relay = try Relay(configuration, journal) { () throws(StartError) in
+            try RelayCommandLine.configuration(CommandLine.arguments)
+        }
         for warning in relay.warnings {
             journal.warning("configuration") { $0.field("NOTE", warning) }
         }

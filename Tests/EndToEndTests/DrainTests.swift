@@ -75,15 +75,102 @@ struct DrainTests {
             let balancer = try mirror.connect()
             mirror.relay.program.send(SIGTERM)
             try waitForRefusal(mirror.relay)
-            // A connection that was open before is told, or closed; it never hangs.
-            if (try? balancer.write("GET /-/ready HTTP/1.1\r\nHost: a\r\n\r\n")) != nil,
-                try balancer.fill()
-            {
-                #expect(try balancer.readResponse().status == 503)
-            }
+            // A connection that was open before is told, too, and then closed.
+            try balancer.write("GET /-/ready HTTP/1.1\r\nHost: a\r\n\r\n")
+            let told = try balancer.readResponse()
+            expectProblem(told, 503, "connection_limit_reached")
+            #expect(told["Connection"] == "close")
+            #expect(try balancer.readToEnd().isEmpty)
             finish.open()
             _ = try client.readBody(head)
             #expect(try mirror.relay.program.exit() == .code(0))
+        }
+    }
+
+    @Test func `while a relay drains, requests are told to come again, on any connection`() throws {
+        try stage { stage in
+            let (origin, finish) = try halfAnswer()
+            let mirror = try stage.mirror(origin)
+            let standing = try mirror.connect()
+            try standing.write(mirror.request("GET", "/new"))
+            #expect(try standing.readResponse().status == 200)
+            let (client, head) = try firstHalf(mirror)
+            mirror.relay.program.send(SIGTERM)
+            try waitForRefusal(mirror.relay)
+            for connection in [standing, try mirror.connect()] {
+                try connection.write(mirror.request("GET", "/new"))
+                let refused = try connection.readResponse()
+                expectProblem(refused, 503, "connection_limit_reached")
+                #expect(Int(refused["Retry-After"] ?? "") != nil)
+                #expect(refused["Connection"] == "close")
+                #expect(try connection.readToEnd().isEmpty)
+                #expect(connection.state == .closed)
+            }
+            finish.open()
+            #expect(try client.readBody(head).isWhole)
+            #expect(try mirror.relay.program.exit() == .code(0))
+        }
+    }
+
+    @Test func `an answer that begins while the relay drains ends its connection`() throws {
+        try stage { stage in
+            let finish = Gate()
+            let origin = try Origin { visit in
+                _ = try visit.readRequest()
+                try finish.wait("the drain")
+                try visit.connection.write(Answer(200, body: "late").bytes(to: "GET"))
+            }
+            let mirror = try stage.mirror(origin)
+            let client = try mirror.connect()
+            try client.write(mirror.request("GET", "/x"))
+            _ = try origin.waitForRequest()
+            mirror.relay.program.send(SIGTERM)
+            try waitForRefusal(mirror.relay)
+            finish.open()
+            let answer = try client.readResponse()
+            #expect(answer.text == "late")
+            #expect(answer["Connection"] == "close")
+            #expect(try client.readToEnd().isEmpty)
+            #expect(client.state == .closed)
+        }
+    }
+
+    @Test func `a request that meets the close of its idle connection sees an end, not a reset`()
+        throws
+    {
+        try stage { stage in
+            // A test that is kept from running for a second comes too late: so it may try again.
+            let hasEnded = try (1...3).contains { _ in
+                try problemOfLateRequest(stage.relay()) == 0
+            }
+            #expect(hasEnded)
+        }
+    }
+
+    /// What the system says of an idle connection, on which a request is sent when it has ended.
+    private func problemOfLateRequest(_ relay: Relay) throws -> Int32 {
+        let idle = try Connection.to(port: relay.port)
+        relay.program.send(SIGTERM)
+        while try idle.fill() {}
+        #expect(idle.state == .closed)
+        try idle.write("GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n")
+        #expect(try relay.program.exit() == .code(0))
+        var problem: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        getsockopt(idle.descriptor, SOL_SOCKET, SO_ERROR, &problem, &length)
+        return problem
+    }
+
+    @Test func `a second signal stops a relay at once`() throws {
+        try stage { stage in
+            let (origin, _) = try halfAnswer()
+            let mirror = try stage.mirror(origin, relay: "drain-timeout = 1h\n")
+            let (client, head) = try firstHalf(mirror)
+            mirror.relay.program.send(SIGTERM)
+            try waitForRefusal(mirror.relay)
+            mirror.relay.program.send(SIGTERM)
+            #expect(try mirror.relay.program.exit() == .code(0))
+            #expect(try !client.readBody(head).isWhole)
         }
     }
 

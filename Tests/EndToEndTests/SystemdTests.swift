@@ -23,6 +23,11 @@ struct SystemdTests {
             let local = try stage.curl(
                 "http://relay.test/-/healthy", ["--unix-socket", stage.path("socket")])
             #expect(local.status == 200, "\(local.error)")
+
+            // The file of that socket is not the relay's: the next one is to listen on it.
+            relay.send(SIGTERM)
+            #expect(try relay.exit() == .code(0))
+            #expect(FileManager.default.fileExists(atPath: stage.path("socket")))
         }
     }
 

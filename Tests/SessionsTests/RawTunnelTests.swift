@@ -28,12 +28,12 @@ private final class Tunnels: Sendable {
         let toOrigin = try Connected(transport)
         client = toClient.agent
         origin = toOrigin.relay
-        let limit = UpgradeLimit(2)
+        let limit = UpgradeLimit()
         let handle = try #require(sides.relay.handle())
         relayExchange = try #require(
-            handle.open(request: Piece(askingHead), ends: false, permit: limit.take()))
+            handle.open(request: Piece(askingHead), ends: false, permit: limit.take(atMost: 2)))
         agentExchange = try #require(sides.agent.request()).exchange
-        agentExchange.permitUpgrade(try #require(limit.take()))
+        agentExchange.permitUpgrade(try #require(limit.take(atMost: 2)))
         agentExchange.send(head: Piece(switchingHead), ends: false, as: .response)
         guard case .head = relayExchange.take(until: soon) else { throw StreamError.timedOut }
         #expect(sides.relay.isUpgraded(number))
@@ -270,17 +270,17 @@ private enum Talker {
     @Test func `a place among the upgrades is free when both sides have ended`() throws {
         let sides = try TwoSides()
         let handle = try #require(sides.relay.handle())
-        let limit = UpgradeLimit(1)
+        let limit = UpgradeLimit()
         do {
             let exchange = try #require(
-                handle.open(request: Piece(askingHead), ends: false, permit: limit.take()))
-            #expect(limit.take() == nil)
+                handle.open(request: Piece(askingHead), ends: false, permit: limit.take(atMost: 1)))
+            #expect(limit.take(atMost: 1) == nil)
             exchange.reset(.cancelled)
         }
         let atAgent = try #require(sides.agent.request()).exchange
-        #expect(limit.take() == nil)
+        #expect(limit.take(atMost: 1) == nil)
         atAgent.finish()
-        #expect(eventually { limit.take() != nil })
+        #expect(eventually { limit.take(atMost: 1) != nil })
         #expect(sides.relay.isOver(1))
         sides.close()
     }
