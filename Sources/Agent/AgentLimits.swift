@@ -3,11 +3,32 @@
 // Called by: AgentConfiguration. The rest of the agent reads the values.
 
 import Program
+import Wire
+
+/// The limits that can be reached, by their keys: /metrics counts how often each was.
+///
+/// The paces of heartbeats and of coming back are none. A body too large for protocol v1 shows in
+/// the log, as `drain-timeout` does: after that nobody is left to count.
+enum AgentLimit: String, CaseIterable {
+    case headBytes = "maximum-head-bytes"
+    case fields = "maximum-fields"
+    case workers = "workers"
+    case upgrades = "maximum-upgrades"
+    case connectTimeout = "connect-timeout"
+    case responseTimeout = "response-timeout"
+    case idleTimeout = "idle-timeout"
+    case heartbeatTimeout = "heartbeat-timeout"
+}
 
 /// How much, how many and how long.
 package struct AgentLimits: Sendable, Equatable {
     /// Threads that ask the origins, and so the exchanges in flight at once, for each mirror.
     package var workers = 128
+    /// Of the heads of origins' answers.
+    package var maximumHeadBytes = 32 * 1024
+    package var maximumFields = 128
+    /// Bodies of a session of protocol v1, which are held whole. Streamed bodies have no limit.
+    package var maximumLegacyBodyBytes = 64 * 1024 * 1024
     /// Connections to origins after an upgrade, of all mirrors; each has a thread.
     package var maximumUpgrades = 1024
     /// For a connection to a relay or an origin, TLS and proxy included.
@@ -26,8 +47,16 @@ package struct AgentLimits: Sendable, Equatable {
 
     package init() {}
 
+    /// The limits of the head of an answer, as its parser takes them.
+    var head: HeadLimits {
+        HeadLimits(maximumHeadBytes: maximumHeadBytes, maximumFields: maximumFields)
+    }
+
     static let settings: [Setting] = [
         Setting("workers", "NUMBER", "exchanges at once, for each mirror (128)", in: .key),
+        Setting("maximum-head-bytes", "SIZE", "largest head of an answer (32KiB)", in: .key),
+        Setting("maximum-fields", "NUMBER", "most fields of a head (128)", in: .key),
+        Setting("maximum-v1-body-bytes", "SIZE", "largest body with a v1 relay (64MiB)", in: .key),
         Setting("maximum-upgrades", "NUMBER", "upgraded connections (1024)", in: .key),
         Setting("connect-timeout", "TIME", "to connect to relay or origin (10s)", in: .key),
         Setting("response-timeout", "TIME", "for the head of an answer (120s)", in: .key),
@@ -44,6 +73,12 @@ package struct AgentLimits: Sendable, Equatable {
         let (second, hour) = (Duration.seconds(1), Duration.seconds(3600))
         let moment = Duration.milliseconds(1)...hour
         workers = try values.integer("workers", default: workers, 1...16_384)
+        // The head must fit one message of 64 KiB to the relay.
+        maximumHeadBytes = try values.byteCount(
+            "maximum-head-bytes", default: maximumHeadBytes, 1024...56 * 1024)
+        maximumFields = try values.integer("maximum-fields", default: maximumFields, 16...4096)
+        maximumLegacyBodyBytes = try values.byteCount(
+            "maximum-v1-body-bytes", default: maximumLegacyBodyBytes, 1024...1024 * 1024 * 1024)
         maximumUpgrades = try values.integer(
             "maximum-upgrades", default: maximumUpgrades, 0...65_536)
         connectTimeout = try values.duration("connect-timeout", default: connectTimeout, moment)

@@ -16,6 +16,7 @@ struct AgentMetrics: Sendable {
     private let responses: [Counter]
     /// By error word, in the order of `ResetCode`.
     private let errors: [Counter]
+    private let limits: [AgentLimit: Counter]
     let bytesIn: Counter
     let bytesOut: Counter
     let originConnections: Counter
@@ -43,6 +44,11 @@ struct AgentMetrics: Sendable {
         errors = all.counters(
             "agent_errors_total", "Exchanges that failed, by error.", label: "error",
             values: ResetCode.allCases.map { $0.proxyStatus.description })
+        let reached = all.counters(
+            "agent_limits_reached_total",
+            "Times that a limit was reached, by its key in agent.conf.",
+            label: "limit", values: AgentLimit.allCases.map(\.rawValue))
+        limits = Dictionary(uniqueKeysWithValues: zip(AgentLimit.allCases, reached))
         bytesIn = all.counter(
             "agent_request_body_bytes_total", "Bytes of request bodies sent to origins.")
         bytesOut = all.counter(
@@ -64,4 +70,6 @@ struct AgentMetrics: Sendable {
     func count(status: Int) { responses[min(max(status / 100, 1), 5) - 1].add() }
 
     func count(_ error: ResetCode) { errors[Int(error.rawValue)].add() }
+
+    func reached(_ limit: AgentLimit, _ times: Int = 1) { limits[limit]?.add(times) }
 }

@@ -121,7 +121,9 @@ package final class AgentProgram: Sendable {
             while true {
                 pause(until: .after(seconds: 1))
                 let links = state.withLock { $0.links.values }
-                for link in links { link.mirror.origin.closeOld() }
+                for link in links {
+                    metrics.reached(.idleTimeout, link.mirror.origin.closeOld())
+                }
             }
         }
         try start(links, mirrors: configuration.mirrors.count)
@@ -205,9 +207,10 @@ package final class AgentProgram: Sendable {
         }
         if isStopped == false { return .refused }
         let deadline = Deadline.after(limits.drainTimeout)
-        _ = state.wait(until: deadline) { state in
+        let isDone = state.wait(until: deadline) { state in
             state.links.isEmpty || state.isAborting ? true : nil
         }
+        if isDone == nil { journal.warning("exchanges were still running at the drain limit") }
         // The last bytes for the origins are with their threads.
         while metrics.exchangesInFlight.current > 0, !deadline.hasPassed,
             !state.withLock({ $0.isAborting })

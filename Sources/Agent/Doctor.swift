@@ -103,7 +103,8 @@ package struct Doctor {
 
     private mutating func resolve(_ host: String) -> Bool {
         do {
-            let addresses = try SocketAddress.resolve(host: host, port: 0)
+            let addresses = try Resolver.system.addresses(
+                of: host, port: 0, until: .after(limits.connectTimeout))
             ok("dns", "\(host): " + addresses.map(\.host).joined(separator: ", "))
             return true
         } catch {

@@ -24,6 +24,8 @@ final class OriginConnection {
 struct OriginError: Error {
     let code: ResetCode
     let reason: String
+    /// The limit that was reached.
+    var limit: AgentLimit?
 }
 
 /// Where an origin is, and its idle connections. Thread-safe: all state is in one monitor.
@@ -89,7 +91,9 @@ final class Origin: Sendable {
 
     /// Closes the connections that have waited for longer than the limit, or that the origin has
     /// closed. Called every second.
-    func closeOld() {
+    ///
+    /// - Returns: how many had waited for too long.
+    func closeOld() -> Int {
         let limit = Deadline.now + -limits.idleTimeout.nanoseconds
         let old = idle.withLock { idle -> [Idle] in
             let old = idle.filter {
@@ -101,6 +105,7 @@ final class Origin: Sendable {
             return old
         }
         for entry in old { _ = entry.connection.take() }
+        return old.count { $0.since < limit }
     }
 
     /// Opens a connection. Blocks until it stands, fails, or the connect timeout has passed.
@@ -140,7 +145,9 @@ extension OriginError {
             case .certificate, .tls: .tlsCertificateError
             case .exhausted: .destinationUnavailable
             }
-        self.init(code: code, reason: "\(local): \(error.description)")
+        self.init(
+            code: code, reason: "\(local): \(error.description)",
+            limit: code == .connectionTimeout ? .connectTimeout : nil)
     }
 
     /// On a connection that stood, before the head of the answer was complete.
@@ -153,6 +160,17 @@ extension OriginError {
             default: .connectionTerminated
             }
         self.init(code: code, reason: error.description)
+    }
+
+    /// In the head of the answer.
+    init(_ error: HeadError) {
+        let limit: AgentLimit? =
+            switch error {
+            case .headTooLarge: .headBytes
+            case .tooManyFields: .fields
+            default: nil
+            }
+        self.init(code: .httpProtocolError, reason: error.reason, limit: limit)
     }
 
     /// Inside the body of the answer.

@@ -249,9 +249,9 @@ struct OriginExchange: ~Copyable, Sendable {
     private mutating func headEnd(_ connection: OriginConnection) throws(OriginError) -> Int? {
         do {
             return try scanner.end(
-                in: connection.input.bytes, connection.input.range, limits: HeadLimits())
+                in: connection.input.bytes, connection.input.range, limits: limits.head)
         } catch {
-            throw OriginError(code: .httpProtocolError, reason: error.reason)
+            throw OriginError(error)
         }
     }
 
@@ -263,10 +263,11 @@ struct OriginExchange: ~Copyable, Sendable {
         let framing: BodyFraming
         do {
             head = try ResponseHead.parse(
-                connection.input.bytes, connection.input.range.lowerBound..<end)
+                connection.input.bytes, connection.input.range.lowerBound..<end,
+                limits: limits.head)
             framing = try head.framing(requestMethodIsHead: request.methodIsHead)
         } catch {
-            throw OriginError(code: .httpProtocolError, reason: error.reason)
+            throw OriginError(error)
         }
         connection.input.consume(to: end)
         isUpgraded = head.status == 101
@@ -392,12 +393,14 @@ struct OriginExchange: ~Copyable, Sendable {
             if ready.isEmpty {
                 if isWaitingForHead && requestEnds {
                     throw OriginError(
-                        code: .httpResponseTimeout, reason: "no answer from the origin in time")
+                        code: .httpResponseTimeout, reason: "no answer from the origin in time",
+                        limit: .responseTimeout)
                 }
                 if connection.stream.unsent > 0 {
                     throw OriginError(
                         code: .httpResponseTimeout,
-                        reason: "the origin takes no more of the request")
+                        reason: "the origin takes no more of the request",
+                        limit: .responseTimeout)
                 }
             }
         }

@@ -90,7 +90,8 @@ struct OriginWorker: Sendable {
         if request.upgrade != nil {
             guard let permit = upgrades.take(atMost: limits.maximumUpgrades) else {
                 throw OriginError(
-                    code: .connectionLimitReached, reason: "too many upgraded connections")
+                    code: .connectionLimitReached, reason: "too many upgraded connections",
+                    limit: .upgrades)
             }
             job.exchange.permitUpgrade(permit)
         }
@@ -129,7 +130,10 @@ struct OriginWorker: Sendable {
 
     private func count(_ account: Account) {
         if account.status > 0 { metrics.count(status: account.status) }
-        if let error = account.error { metrics.count(error.code) }
+        if let error = account.error {
+            metrics.count(error.code)
+            if let limit = error.limit { metrics.reached(limit) }
+        }
         metrics.bytesIn.add(account.bytesIn)
         metrics.bytesOut.add(account.bytesOut)
     }

@@ -1,7 +1,7 @@
 // Opens the connection to a relay: TCP, perhaps through a proxy, TLS, and the upgrade.
 //
 // Called by: RelaySession, on its own thread, before each session.
-// Waits for: resolver, proxy and relay, all within the connect timeout (the resolver has its own).
+// Waits for: resolver, proxy and relay, all within the connect timeout.
 
 import Connections
 import Program

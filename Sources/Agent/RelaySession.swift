@@ -57,9 +57,6 @@ struct RelaySession: Sendable {
         }
     }
 
-    /// Of a request or an answer of protocol v1, which carries them whole.
-    private static let maximumWholeBodyBytes = 64 * 1024 * 1024
-
     private func serve(
         _ stream: sending ByteStream, _ input: InputBuffer, _ version: ProtocolVersion
     ) -> SessionEnd {
@@ -83,7 +80,7 @@ struct RelaySession: Sendable {
                     stream, input, host: mirror.paths.host ?? mirror.origin.hostField,
                     limits: LockstepLimits(
                         session: sessionLimits, responseTimeout: limits.responseTimeout,
-                        maximumBodyBytes: RelaySession.maximumWholeBodyBytes),
+                        maximumBodyBytes: limits.maximumLegacyBodyBytes),
                     observer: self
                 ).run()
             }
@@ -97,7 +94,9 @@ struct RelaySession: Sendable {
         switch end {
         case .closedByPeer(let code, let text): reason = "closed by the relay: \(code) \(text)"
         case .lost(let text): reason = text
-        case .silent: reason = "no answer to a heartbeat"
+        case .silent:
+            program.metrics.reached(.heartbeatTimeout)
+            reason = "no answer to a heartbeat"
         case .protocolError(let text): reason = "protocol error: \(text)"
         default: reason = "stopped"
         }
@@ -134,6 +133,7 @@ extension RelaySession: SessionObserver {
         let job = OriginJob(exchange: exchange, head: head, ends: ends, mirror: mirror)
         if !program.submit(job) {
             program.metrics.count(.connectionLimitReached)
+            program.metrics.reached(.workers)
             exchange.reset(.connectionLimitReached, "the agent is full")
         }
     }

@@ -20,13 +20,16 @@ package enum WallClock {
     }
 
     /// A time as the Date field has it: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7).
-    package static func httpDate(secondsSince1970 seconds: Int) -> String {
-        // The first of January 1970 was a Thursday.
-        let day = days[((seconds / 86_400) % 7 + 7) % 7]
-        let parts = text(secondsSince1970: seconds).split { "-T:Z".contains($0) }
-        let month = months[(Int(parts[1]) ?? 1) - 1]
-        return "\(day), \(parts[2]) \(month) \(parts[0])"
-            + " \(parts[3]):\(parts[4]):\(parts[5]) GMT"
+    package static func httpDate(
+        secondsSince1970 seconds: Int = WallClock.secondsSince1970
+    ) -> String {
+        var seconds = time_t(seconds)
+        var parts = unsafe tm()
+        guard unsafe gmtime_r(&seconds, &parts) != nil else { return "\(seconds)" }
+        let (day, month) = unsafe (days[Int(parts.tm_wday)], months[Int(parts.tm_mon)])
+        let date = unsafe "\(day), \(twoDigits(parts.tm_mday)) \(month) \(parts.tm_year + 1900)"
+        let (hour, minute, second) = unsafe (parts.tm_hour, parts.tm_min, parts.tm_sec)
+        return "\(date) \(twoDigits(hour)):\(twoDigits(minute)):\(twoDigits(second)) GMT"
     }
 
     /// Reads such a time; nil where the text is none.
@@ -47,7 +50,7 @@ package enum WallClock {
         return unsafe timegm(&parts)
     }
 
-    private static let days = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
+    private static let days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
     private static let months = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ]

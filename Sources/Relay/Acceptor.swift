@@ -70,7 +70,7 @@ struct Acceptor: Sendable {
         let reserve = service == .mirrors ? 0 : Acceptor.operatorsReserve
         if connections.current >= limits.maximumConnections + reserve {
             // Dropped: an answer would cost what the limit is there to save.
-            relay.metrics.droppedConnections.add()
+            relay.metrics.reached(.connections)
             return
         }
         let stream: ByteStream

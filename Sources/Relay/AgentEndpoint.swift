@@ -17,6 +17,7 @@ struct AgentRegistration: Sendable {
     let identity: KeyIdentity
     let client: String
     let version: ProtocolVersion
+    let permit: SessionPermit
 }
 
 extension Relay {
@@ -66,8 +67,17 @@ extension Relay {
                 asked,
                 Answer(
                     status: 429, error: .connectionLimitReached,
-                    detail: "this user has too many mirrors", retryAfter: 60),
+                    detail: "this user has too many mirrors", retryAfter: 60, limit: .mirrors),
                 reason: "too many mirrors", version, connection)
+        }
+        guard let permit = registry.admitSession(of: id.user) else {
+            return turnAway(
+                asked,
+                Answer(
+                    status: 429, error: .connectionLimitReached,
+                    detail: "this user has too many agents connected", retryAfter: 60,
+                    limit: .sessions),
+                reason: "too many agents", version, connection)
         }
         do {
             try connection.stream.append(accepting(head))
@@ -80,7 +90,7 @@ extension Relay {
         return .agent(
             AgentRegistration(
                 mirror: mirror, identity: credential.identity,
-                client: connection.clientAddress, version: version))
+                client: connection.clientAddress, version: version, permit: permit))
     }
 
     /// Tells an agent to come back later. To one of version 1 every answer but 101 is final, so it
@@ -96,6 +106,7 @@ extension Relay {
             asked, connection, status: 101, bytesOut: 0, error: answer.error.proxyStatus,
             reason: reason)
         metrics.errors[Int(answer.error.rawValue)].add()
+        if let limit = answer.limit { metrics.reached(limit) }
         do {
             try connection.stream.append(accepting(head))
             try sendAway(connection, reason: reason)
@@ -107,8 +118,7 @@ extension Relay {
 
     /// The answer that lets an agent in, which has its hour too.
     private func accepting(_ head: RequestHead) -> [UInt8] {
-        WebSocketUpgrade.response(
-            to: head, date: WallClock.httpDate(secondsSince1970: WallClock.secondsSince1970))
+        WebSocketUpgrade.response(to: head, date: WallClock.httpDate())
     }
 
     private func sendAway(
@@ -191,6 +201,11 @@ private final class AgentEndpoint: SessionObserver {
             for job in registration.mirror.leave(number) { relay.submit(job) }
         }
         relay.sessionEnded()
+        switch end {
+        case .silent: relay.metrics.reached(.heartbeatTimeout)
+        case .unanswered: relay.metrics.reached(.responseTimeout)
+        default: break
+        }
         log(end)
         _ = permit
     }

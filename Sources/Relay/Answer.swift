@@ -15,6 +15,8 @@ struct Answer: Sendable {
     let detail: String
     /// Seconds.
     var retryAfter: Int?
+    /// The limit that was reached.
+    var limit: RelayLimit?
 
     static let noKey = Answer(
         status: 401, error: .httpRequestDenied, detail: "a valid key is needed")
@@ -30,35 +32,40 @@ struct Answer: Sendable {
         detail: "too many requests to this mirror at once", retryAfter: 1)
     static let tooManyUpgrades = Answer(
         status: 503, error: .connectionLimitReached,
-        detail: "too many upgraded connections at once", retryAfter: 5)
+        detail: "too many upgraded connections at once", retryAfter: 5, limit: .upgrades)
     static let draining = Answer(
         status: 503, error: .connectionLimitReached, detail: "the relay is stopping", retryAfter: 5)
     static let plainOnTLS = Answer(
         status: 400, error: .httpRequestError,
         detail: "the plain HTTP request was sent to HTTPS port")
     static let headTooSlow = Answer(
-        status: 408, error: .httpRequestError, detail: "the request head did not come in time")
+        status: 408, error: .httpRequestError, detail: "the request head did not come in time",
+        limit: .headTimeout)
     static let bodyTooSlow = Answer(
-        status: 408, error: .httpRequestError, detail: "the request body came too slowly")
+        status: 408, error: .httpRequestError, detail: "the request body came too slowly",
+        limit: .minimumRate)
     static let bodyTooLarge = Answer(
         status: 413, error: .httpRequestError,
-        detail: "the request body is too large for an agent of protocol version 1")
+        detail: "the request body is too large for an agent of protocol version 1",
+        limit: .legacyBodyBytes)
     static let responseTimeout = Answer(
-        status: 504, error: .httpResponseTimeout, detail: "the origin did not answer in time")
+        status: 504, error: .httpResponseTimeout, detail: "the origin did not answer in time",
+        limit: .responseTimeout)
     static let methodNotAllowed = Answer(
         status: 405, error: .httpRequestError, detail: "this address only answers GET and HEAD")
 
     /// For a request head that was refused.
     init(_ error: HeadError) {
-        let status =
+        let (status, limit): (Int, RelayLimit?) =
             switch error {
-            case .malformed, .ambiguousFraming: 400
-            case .headTooLarge, .tooManyFields: 431
-            case .targetTooLong: 414
-            case .unsupportedVersion: 505
-            case .unsupportedTransferCoding: 501
+            case .malformed, .ambiguousFraming: (400, nil)
+            case .headTooLarge: (431, .headBytes)
+            case .tooManyFields: (431, .fields)
+            case .targetTooLong: (414, .targetBytes)
+            case .unsupportedVersion: (505, nil)
+            case .unsupportedTransferCoding: (501, nil)
             }
-        self.init(status: status, error: .httpRequestError, detail: error.reason)
+        self.init(status: status, error: .httpRequestError, detail: error.reason, limit: limit)
     }
 
     /// For an exchange that was cut before its answer began.
@@ -70,11 +77,15 @@ struct Answer: Sendable {
             detail: code.detail, retryAfter: code.status == 503 ? 5 : nil)
     }
 
-    init(status: Int, error: ResetCode, detail: String, retryAfter: Int? = nil) {
+    init(
+        status: Int, error: ResetCode, detail: String, retryAfter: Int? = nil,
+        limit: RelayLimit? = nil
+    ) {
         self.status = status
         self.error = error
         self.detail = detail
         self.retryAfter = retryAfter
+        self.limit = limit
     }
 
     /// The whole response.
@@ -87,6 +98,7 @@ struct Answer: Sendable {
         var out: [UInt8] = []
         out.reserveCapacity(768)
         HeadWriter.statusLine(status, reason: reasonPhrase(status), to: &out)
+        HeadWriter.field("Date", WallClock.httpDate(), to: &out)
         HeadWriter.field(
             "Content-Type",
             text: isHTML ? "text/html; charset=utf-8" : "application/problem+json", to: &out)

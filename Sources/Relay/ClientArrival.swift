@@ -13,7 +13,10 @@ import Wire
 extension ClientWorker {
     /// Reads the PROXY header, and nothing behind it: that may belong to TLS.
     func readProxyHeader(_ connection: ClientConnection, _ begun: [UInt8]) -> Step {
-        if connection.deadline.hasPassed { return refuse(connection, "PROXY header too slow") }
+        if connection.deadline.hasPassed {
+            relay.metrics.reached(.handshakeTimeout)
+            return refuse(connection, "PROXY header too slow")
+        }
         do {
             guard
                 let seen = try connection.stream.peek(ProxyHeader.maximumLength - begun.count)
@@ -56,7 +59,7 @@ extension ClientWorker {
     /// Tells a client that speaks HTTP in the clear where it is; TLS begins with no letter.
     func readGreeting(_ connection: ClientConnection) -> Step {
         guard let first = try? connection.stream.peek(1) else { return .close }
-        guard let byte = first.first else { return connection.deadline.hasPassed ? .close : .park }
+        guard let byte = first.first else { return awaitHandshake(connection) }
         if (byte | 0x20) &- 0x61 >= 26 {
             connection.phase = .handshake
             return .next
@@ -75,7 +78,7 @@ extension ClientWorker {
                 connection.deadline = .after(connection.snapshot.limits.headTimeout)
                 return .next
             }
-            return connection.deadline.hasPassed ? .close : .park
+            return awaitHandshake(connection)
         } catch {
             relay.metrics.failedHandshakes.add()
             relay.journal.debug("handshake failed") {
@@ -84,5 +87,11 @@ extension ClientWorker {
             }
             return .close
         }
+    }
+
+    private func awaitHandshake(_ connection: ClientConnection) -> Step {
+        if !connection.deadline.hasPassed { return .park }
+        relay.metrics.reached(.handshakeTimeout)
+        return .close
     }
 }

@@ -168,6 +168,9 @@ struct ClientExchange: ~Copyable {
             } catch {
                 switch error {
                 case .gone(let reason): return .clientGone(reason)
+                case .tooSlow:
+                    relay.metrics.reached(.minimumRate)
+                    return .clientGone("the client takes the answer too slowly")
                 case .brokenAnswer(let reason):
                     return .answer(Answer(Reset(.httpProtocolError)), reason: reason)
                 }
@@ -304,6 +307,7 @@ struct ClientExchange: ~Copyable {
                 asked.bodyIsUnread = upload != nil
                 return relay.answer(answer, on: connection, asked, reason: reason)
             }
+            if let limit = answer.limit { relay.metrics.reached(limit) }
             relay.log(
                 asked, connection, status: response.status, bytesOut: response.bytesOut,
                 error: answer.error.proxyStatus, reason: reason)

@@ -14,8 +14,10 @@ import Wire
 
 /// Why an answer cannot go on.
 enum ClientFailure: Error {
-    /// The client has gone or takes too little.
+    /// The client has gone.
     case gone(StaticString)
+    /// The client takes less than it must.
+    case tooSlow
     /// The agent sent what cannot be passed on.
     case brokenAnswer(String)
 }
@@ -261,7 +263,7 @@ struct ClientResponse {
                 let before = stream.unacknowledged
                 _ = stream.wait(for: .writable, until: rate.deadline)
                 if !rate.account(since: start, bytes: before - stream.unacknowledged) {
-                    throw ClientFailure.gone("the client takes the answer too slowly")
+                    throw ClientFailure.tooSlow
                 }
             }
         } catch let failure as ClientFailure {

@@ -128,7 +128,10 @@ struct ClientWorker: Sendable {
         if !hasPassed, relay.isParting, connection.input.isEmpty { return relay.linger(connection) }
         if !hasPassed { return .park }
         // Nothing has come: nothing is owed.
-        if connection.input.isEmpty { return .close }
+        if connection.input.isEmpty {
+            relay.metrics.reached(connection.headHasBegun ? .headTimeout : .idleTimeout)
+            return .close
+        }
         return relay.answer(
             .headTooSlow, on: connection, Asked(unreadable: connection), reason: "head too slow")
     }
@@ -207,8 +210,8 @@ struct ClientWorker: Sendable {
         _ connection: ClientConnection, _ doorbell: Doorbell
     ) -> Step {
         asked.mirror = id
-        let mirror = relay.registry.find(id)
         var credential: Credential?
+        // Until a key is found to be good, nothing depends on whether there is such a mirror.
         if !connection.snapshot.publicMirrors.contains(id) {
             credential = Credentials.find(
                 in: head.fields, role: .client, relay.keys, &connection.credentials)
@@ -221,7 +224,7 @@ struct ClientWorker: Sendable {
                     .noSuchMirror, on: connection, asked, reason: "not this key's mirror")
             }
         }
-        guard let mirror = mirror ?? relay.namedMirror(id) else {
+        guard let mirror = relay.registry.find(id) ?? relay.namedMirror(id) else {
             return relay.answer(.noSuchMirror, on: connection, asked, reason: "unknown mirror")
         }
         let request = MirrorRequest(
@@ -236,7 +239,10 @@ struct ClientWorker: Sendable {
         switch mirror.admit() {
         case .granted(let place):
             return ClientExchange.run(relay, connection, request, place, doorbell)
-        case .absent, .full: return answerAbsent(request, connection)
+        case .full:
+            relay.metrics.reached(.workers)
+            return answerAbsent(request, connection)
+        case .absent: return answerAbsent(request, connection)
         case .busy:
             if mirror.speaksOnlyVersion1,
                 let refusal = request.refusal(

@@ -68,6 +68,7 @@ extension Relay {
             asked, connection, status: answer.status, bytesOut: 0,
             error: answer.error.proxyStatus, reason: reason)
         metrics.errors[Int(answer.error.rawValue)].add()
+        if let limit = answer.limit { metrics.reached(limit) }
         return say(bytes, on: connection, closes: closes)
     }
 
@@ -97,6 +98,7 @@ extension Relay {
         let closes = asked.bodyIsUnread || head.wantsClose || isDraining
         var out: [UInt8] = []
         HeadWriter.statusLine(status, reason: reasonPhrase(status), to: &out)
+        HeadWriter.field("Date", WallClock.httpDate(), to: &out)
         HeadWriter.field("Content-Type", text: mediaType, to: &out)
         HeadWriter.field("Content-Length", body.count, to: &out)
         HeadWriter.field("Cache-Control", text: "no-store", to: &out)

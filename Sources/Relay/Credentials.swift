@@ -16,8 +16,8 @@ struct Credential: Sendable {
     let field: FieldName
 }
 
-/// The key that a connection showed last. Comparing bytes that the same client sent before is
-/// cheaper than a hash, and tells nobody anything.
+/// The key that a connection showed last: comparing is cheaper than a hash. A proxy may carry
+/// several clients on one connection, so the time it takes must not tell how much of a key is right.
 struct CredentialCache {
     private var secret: [UInt8] = []
     private var identity: KeyIdentity?
@@ -26,7 +26,7 @@ struct CredentialCache {
     mutating func lookup(_ secret: ArraySlice<UInt8>, in keys: KeyStore) -> KeyIdentity? {
         let generation = keys.generation
         if let identity, generation == self.generation, identity.expires == nil,
-            self.secret.span.isEqual(to: secret.span)
+            Cryptography.equal(self.secret, secret)
         {
             return identity
         }

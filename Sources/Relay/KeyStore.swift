@@ -59,6 +59,8 @@ package final class KeyStore: Sendable {
         /// By the first bytes of the digest. Timing may tell those of a digest; no secret follows.
         var entries: [UInt64: [Entry]] = [:]
         var identities: [String: KeyIdentity] = [:]
+        /// Of agents, by user.
+        var agents: [MirrorName: [KeyIdentity]] = [:]
         /// The file when it was last read, well or not; nil: it was not there.
         var status: File.Status?
         /// When the next key expires, in seconds since 1970.
@@ -70,6 +72,7 @@ package final class KeyStore: Sendable {
                 let identity = KeyIdentity(record)
                 if identity.isExpired(at: now) { continue }
                 identities[record.id] = identity
+                if identity.role == .agent { agents[identity.user, default: []].append(identity) }
                 entries[prefix(of: record.digest), default: []]
                     .append(Entry(identity: identity, digest: record.digest))
                 nextExpiry = min(nextExpiry, record.expires ?? .max)
@@ -108,7 +111,7 @@ package final class KeyStore: Sendable {
     ) -> KeyIdentity? {
         let digest = Cryptography.sha256(secret)
         let candidates = state.withLock { $0.entries[prefix(of: digest)] } ?? []
-        let found = candidates.first { Cryptography.equal($0.digest, digest) }
+        let found = candidates.first { Cryptography.equal($0.digest, digest[...]) }
         guard let identity = found?.identity, !identity.isExpired(at: now) else { return nil }
         return identity
     }
@@ -125,8 +128,8 @@ package final class KeyStore: Sendable {
     /// - Parameter byName: only keys for just this name count, not those for a pattern.
     func hasAgentKey(user: MirrorName, name: MirrorName, byName: Bool) -> Bool {
         state.withLock { state in
-            state.identities.values.contains { identity in
-                identity.role == .agent && identity.covers(user: user, name: name)
+            state.agents[user, default: []].contains { identity in
+                identity.covers(user: user, name: name)
                     && (!byName || identity.pattern.text == name.text)
             }
         }
@@ -162,6 +165,7 @@ package final class KeyStore: Sendable {
     private func expire(_ now: Int) -> Change {
         let count = state.withLock { state in
             state.identities = state.identities.filter { !$1.isExpired(at: now) }
+            state.agents = state.agents.mapValues { $0.filter { !$0.isExpired(at: now) } }
             state.entries = state.entries.compactMapValues { entries in
                 let left = entries.filter { !$0.identity.isExpired(at: now) }
                 return left.isEmpty ? nil : left

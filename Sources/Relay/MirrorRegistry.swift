@@ -10,17 +10,32 @@ import Program
 import Threads
 import Wire
 
+/// Counts one agent of a user for as long as it is connected. Thread-safe: the registry is.
+final class SessionPermit: Sendable {
+    private let registry: MirrorRegistry
+    private let user: MirrorName
+
+    fileprivate init(_ registry: MirrorRegistry, _ user: MirrorName) {
+        self.registry = registry
+        self.user = user
+    }
+
+    deinit { registry.sessionEnded(of: user) }
+}
+
 /// All mirrors by name. Thread-safe: all state is in one monitor.
 final class MirrorRegistry: Sendable {
     private struct State: Sendable {
         var mirrors: [MirrorID: Mirror] = [:]
-        var perUser: [MirrorName: Int] = [:]
-        /// The limit of the configuration.
-        var maximumExchanges: Int
+        /// The same mirrors: what a user is told takes no longer for those that others have.
+        var ofUser: [MirrorName: [Mirror]] = [:]
+        /// How many of them the user's agents have brought.
+        var brought: [MirrorName: Int] = [:]
+        /// How many agents of a user are connected, or on their way.
+        var sessions: [MirrorName: Int] = [:]
+        /// Those of the configuration.
+        var limits: RelayLimits
     }
-
-    /// Names that one user's agents may bring; those of the configuration come on top.
-    static let maximumPerUser = 1024
 
     private let state: Monitor<State>
     /// A place is a worker for as long as the exchange lasts: a quarter of them stays for others.
@@ -31,7 +46,7 @@ final class MirrorRegistry: Sendable {
     init(_ snapshot: ConfigurationSnapshot) throws(StartError) {
         maximumPlaces = max(1, snapshot.limits.workers * 3 / 4)
         places = Places(limit: maximumPlaces)
-        state = Monitor(State(maximumExchanges: snapshot.limits.maximumExchanges))
+        state = Monitor(State(limits: snapshot.limits))
         file = SeenMirrors(besides: snapshot.configuration.keysFile)
         for id in snapshot.configuredMirrors { _ = add(id, isConfigured: true) }
         for id in try file.read() { _ = add(id, isConfigured: false) }
@@ -45,7 +60,7 @@ final class MirrorRegistry: Sendable {
         let maximumExchanges = snapshot.limits.maximumExchanges
         // Those that are entered from here on have the new limit.
         let mirrors = state.withLock { state in
-            state.maximumExchanges = maximumExchanges
+            state.limits = snapshot.limits
             return Array(state.mirrors.values)
         }
         for id in snapshot.configuredMirrors { _ = add(id, isConfigured: true) }
@@ -61,6 +76,10 @@ final class MirrorRegistry: Sendable {
 
     var all: [Mirror] { state.withLock { Array($0.mirrors.values) } }
 
+    func mirrors(of user: MirrorName) -> [Mirror] {
+        state.withLock { $0.ofUser[user] ?? [] }
+    }
+
     /// The mirror that an agent brings, made and remembered where it is new.
     ///
     /// - Returns: nil where its user has too many.
@@ -71,19 +90,33 @@ final class MirrorRegistry: Sendable {
         return mirror
     }
 
+    /// - Returns: nil where so many agents of the user are connected as may be.
+    func admitSession(of user: MirrorName) -> SessionPermit? {
+        let isAdmitted = state.withLock { state in
+            let count = state.sessions[user, default: 0]
+            if count >= state.limits.maximumSessions { return false }
+            state.sessions[user] = count + 1
+            return true
+        }
+        return isAdmitted ? SessionPermit(self, user) : nil
+    }
+
+    fileprivate func sessionEnded(of user: MirrorName) {
+        state.withLock { $0.sessions[user, default: 1] -= 1 }
+    }
+
     private func add(_ id: MirrorID, isConfigured: Bool) -> Mirror? {
         state.withLock { state in
             if let known = state.mirrors[id] { return known }
             if !isConfigured {
-                if state.perUser[id.user, default: 0] >= MirrorRegistry.maximumPerUser {
-                    return nil
-                }
-                state.perUser[id.user, default: 0] += 1
+                if state.brought[id.user, default: 0] >= state.limits.maximumMirrors { return nil }
+                state.brought[id.user, default: 0] += 1
             }
             let mirror = Mirror(
-                id, maximumInFlight: min(state.maximumExchanges, maximumPlaces),
-                maximumWaiting: 2 * state.maximumExchanges, places: places)
+                id, maximumInFlight: min(state.limits.maximumExchanges, maximumPlaces),
+                maximumWaiting: 2 * state.limits.maximumExchanges, places: places)
             state.mirrors[id] = mirror
+            state.ofUser[id.user, default: []].append(mirror)
             return mirror
         }
     }

@@ -16,9 +16,10 @@ extension Relay {
                 in: head.fields, role: .client, keys, &connection.credentials)
         else { return answer(.noKey, on: connection, asked, reason: "no valid key") }
         asked.key = credential.identity.id
-        let mine = registry.all
+        let user = credential.identity.user
+        let mine = registry.mirrors(of: user)
             .filter {
-                credential.identity.covers(user: $0.id.user, name: $0.id.name)
+                credential.identity.covers(user: user, name: $0.id.name)
                     && isKnown($0, by: connection.snapshot)
             }
             .sorted { $0.id.text < $1.id.text }

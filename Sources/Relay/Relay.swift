@@ -316,7 +316,7 @@ package final class Relay: Sendable {
         connection.rest()
         let handover = Handover(connection)
         switch mirror.wait(handover, until: .after(Relay.waitingTimeout)) {
-        case .busy: return
+        case .busy: metrics.reached(.exchanges)
         case .granted(let place): submit(ClientJob(connection: handover, place: place))
         case .absent, .full: submit(ClientJob(connection: handover, place: nil))
         }

@@ -5,6 +5,29 @@
 import Program
 import Wire
 
+/// The limits that can be reached, by their keys: /metrics counts how often each was.
+///
+/// `heartbeat-interval` and `minimum-rate-after` are none, but a pace and the window of a rate;
+/// after `drain-timeout` nobody is left to count it, so that is in the log.
+enum RelayLimit: String, CaseIterable {
+    case headBytes = "maximum-head-bytes"
+    case fields = "maximum-fields"
+    case targetBytes = "maximum-target-bytes"
+    case legacyBodyBytes = "maximum-v1-body-bytes"
+    case handshakeTimeout = "handshake-timeout"
+    case headTimeout = "head-timeout"
+    case idleTimeout = "idle-timeout"
+    case minimumRate = "minimum-rate"
+    case responseTimeout = "response-timeout"
+    case exchanges = "maximum-exchanges"
+    case connections = "maximum-connections"
+    case mirrors = "maximum-mirrors"
+    case sessions = "maximum-sessions"
+    case upgrades = "maximum-upgrades"
+    case heartbeatTimeout = "heartbeat-timeout"
+    case workers = "workers"
+}
+
 /// How much, how many and how long. What comes from the network meets one of these first.
 package struct RelayLimits: Sendable, Equatable {
     package var maximumHeadBytes = 32 * 1024
@@ -27,6 +50,10 @@ package struct RelayLimits: Sendable, Equatable {
     package var maximumConnections = 16_384
     /// More than that cannot be set.
     static let mostConnections = 1_000_000
+    /// That the agents of one user may bring, besides those of the configuration.
+    package var maximumMirrors = 1024
+    /// Of the agents of one user; each has a thread.
+    package var maximumSessions = 1024
     /// Connections passed through after an upgrade; each has a thread.
     package var maximumUpgrades = 1024
     package var heartbeatInterval = Duration.seconds(15)
@@ -59,6 +86,8 @@ package struct RelayLimits: Sendable, Equatable {
         Setting("response-timeout", "TIME", "for the head of an answer (120s)", in: .key),
         Setting("maximum-exchanges", "NUMBER", "in flight for one mirror (128)", in: .key),
         Setting("maximum-connections", "NUMBER", "of clients (16384)", in: .key),
+        Setting("maximum-mirrors", "NUMBER", "of one user (1024)", in: .key),
+        Setting("maximum-sessions", "NUMBER", "agents of one user (1024)", in: .key),
         Setting("maximum-upgrades", "NUMBER", "upgraded connections (1024)", in: .key),
         Setting("heartbeat-interval", "TIME", "between pings to an agent (15s)", in: .key),
         Setting("heartbeat-timeout", "TIME", "for the answer to a ping (10s)", in: .key),
@@ -93,6 +122,10 @@ package struct RelayLimits: Sendable, Equatable {
             "maximum-exchanges", default: maximumExchanges, 1...65_536)
         maximumConnections = try values.integer(
             "maximum-connections", default: maximumConnections, 1...RelayLimits.mostConnections)
+        maximumMirrors = try values.integer(
+            "maximum-mirrors", default: maximumMirrors, 1...65_536)
+        maximumSessions = try values.integer(
+            "maximum-sessions", default: maximumSessions, 1...1_000_000)
         maximumUpgrades = try values.integer(
             "maximum-upgrades", default: maximumUpgrades, 0...65_536)
         heartbeatInterval = try values.duration(

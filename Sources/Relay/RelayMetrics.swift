@@ -12,7 +12,6 @@ struct RelayMetrics: Sendable {
     let exchangesInFlight: Gauge
     let upgrades: Gauge
     let sessions: Gauge
-    let droppedConnections: Counter
     let acceptFailures: Counter
     let failedHandshakes: Counter
     let refusedProxyHeaders: Counter
@@ -20,6 +19,7 @@ struct RelayMetrics: Sendable {
     let responses: [Counter]
     /// By error word, in the order of `ResetCode`.
     let errors: [Counter]
+    private let limits: [RelayLimit: Counter]
     let repeatedRequests: Counter
     let bytesIn: Counter
     let bytesOut: Counter
@@ -38,8 +38,6 @@ struct RelayMetrics: Sendable {
         exchangesInFlight = all.gauge("exchanges_in_flight", "Exchanges in flight now.")
         upgrades = all.gauge("upgrades", "Upgraded connections now.")
         sessions = all.gauge("sessions", "Sessions of agents now.")
-        droppedConnections = all.counter(
-            "dropped_connections_total", "Connections beyond the limit, dropped.")
         acceptFailures = all.counter(
             "accept_failures_total",
             "Times that no connection could be accepted for lack of resources.")
@@ -53,6 +51,10 @@ struct RelayMetrics: Sendable {
         errors = all.counters(
             "errors_total", "Answers that the relay made itself, by error.", label: "error",
             values: ResetCode.allCases.map { $0.proxyStatus.description })
+        let reached = all.counters(
+            "limits_reached_total", "Times that a limit was reached, by its key in relay.conf.",
+            label: "limit", values: RelayLimit.allCases.map(\.rawValue))
+        limits = Dictionary(uniqueKeysWithValues: zip(RelayLimit.allCases, reached))
         repeatedRequests = all.counter(
             "repeated_requests_total", "Requests sent to another agent after one was lost.")
         bytesIn = all.counter("request_body_bytes_total", "Bytes of request bodies taken.")
@@ -67,4 +69,6 @@ struct RelayMetrics: Sendable {
         lastReloadTime.set(WallClock.secondsSince1970)
         self.all = all
     }
+
+    func reached(_ limit: RelayLimit) { limits[limit]?.add() }
 }

@@ -162,7 +162,10 @@ package final class LockstepAgentSession {
     }
 
     private func begin(_ message: consuming Piece) throws(SessionEnd) {
-        guard let request = LockstepText.request(in: message, host: host) else {
+        // The limit of messages leaves room for a head: a body can be in it, and too large.
+        guard let request = LockstepText.request(in: message, host: host),
+            request.body.count <= limits.maximumBodyBytes
+        else {
             return try link.send(text: LockstepText.answer(failure: .httpRequestError))
         }
         lastID &+= 1

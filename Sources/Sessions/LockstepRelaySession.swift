@@ -219,7 +219,8 @@ package final class LockstepRelaySession {
         }
         do {
             let (head, body) = try LockstepText.answer(
-                in: message, methodIsHead: running.methodIsHead)
+                in: message, methodIsHead: running.methodIsHead,
+                maximumBodyBytes: limits.maximumBodyBytes)
             finishRunning()
             if let exchange = running.exchange {
                 exchange.deliverAndWake(.head(head, ends: body.isEmpty))

@@ -61,7 +61,7 @@ enum LockstepText {
 
     /// The answer in a message: its head and its body.
     static func answer(
-        in message: consuming Piece, methodIsHead: Bool
+        in message: consuming Piece, methodIsHead: Bool, maximumBodyBytes: Int
     ) throws(LockstepFault) -> (head: Piece, body: [UInt8]) {
         guard let json = json(of: message) else {
             throw .protocolError("an answer that is not base64")
@@ -77,6 +77,11 @@ enum LockstepText {
         }
         guard let body = Cryptography.decodeBase64(response.body ?? []) else {
             throw .protocolError("a body that is not base64")
+        }
+        // The limit of messages leaves room for a head: a body can be in it, and too large.
+        if body.count > maximumBodyBytes {
+            throw .reset(
+                Reset(.httpProtocolError, reason: "an answer too large for protocol v1"))
         }
         let declared: BodyFraming
         let head: ResponseHead

@@ -69,7 +69,8 @@ package enum Cryptography {
     }
 
     /// Whether two byte strings are equal, in a time that depends on their lengths only.
-    package static func equal(_ left: [UInt8], _ right: [UInt8]) -> Bool {
-        left.count == right.count && CRYPTO_memcmp(left, right, left.count) == 0
+    package static func equal(_ left: [UInt8], _ right: ArraySlice<UInt8>) -> Bool {
+        left.count == right.count
+            && right.withUnsafeBytes { CRYPTO_memcmp(left, $0.baseAddress, left.count) == 0 }
     }
 }

@@ -6,15 +6,15 @@ import Threads
 
 /// Opens a TCP connection to `host`, one address after the other, until `deadline`.
 ///
-/// Blocks in the resolver (which has deadlines of its own, see `SocketAddress.resolve`), then in
-/// poll(2) for each address. An address gets half of the time that is left while others follow.
+/// Blocks for the resolver, then in poll(2) for each address. An address gets half of the time that
+/// is left while others follow.
 ///
 /// - Throws: why the last address failed; that there is no way to one only where that holds for
 ///   all, since a name often has addresses of a family that this machine has no network for.
 package func dial(
     host: String, port: UInt16, until deadline: Deadline
 ) throws(StreamError) -> Socket {
-    let addresses = try SocketAddress.resolve(host: host, port: port)
+    let addresses = try Resolver.system.addresses(of: host, port: port, until: deadline)
     var last = StreamError.nameUnknown("no address ('\(host)')")
     for (index, address) in addresses.enumerated() {
         let left = deadline.nanoseconds - Deadline.now.nanoseconds

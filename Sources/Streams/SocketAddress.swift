@@ -10,7 +10,8 @@ package struct SocketAddress: Sendable {
 
     /// Addresses of a host and port, in the order in which getaddrinfo(3) wants them tried.
     ///
-    /// Blocks in the resolver for as long as resolv.conf(5) lets it (30 s by default).
+    /// Blocks in the resolver for as long as resolv.conf(5) lets it (30 s by default); `Resolver`
+    /// does the same with a deadline.
     ///
     /// - Parameter numericOnly: take an address in figures only; never ask the resolver.
     package static func resolve(

@@ -213,7 +213,8 @@ struct Version1AgentTests {
 
     @Test func `a body beyond the limit is refused, announced or not`() throws {
         try stage { stage in
-            let mirror = try OriginalMirror(stage, relay: "maximum-v1-body-bytes = 2KiB\n", echo)
+            let mirror = try OriginalMirror(
+                stage, relay: "maximum-v1-body-bytes = 2KiB\n" + Counting.relay.line(stage), echo)
             let announced = try mirror.ask("POST", "/x", ["Content-Length: 2049"])
             expectProblem(announced, 413, "http_request_error")
             let chunk = String(repeating: "a", count: 2049)
@@ -221,10 +222,27 @@ struct Version1AgentTests {
                 "POST", "/x", ["Transfer-Encoding: chunked"], body: "801\r\n\(chunk)\r\n0\r\n\r\n")
             expectProblem(streamed, 413, "http_request_error")
             try mirror.relay.expectLine(status: 413, error: "http_request_error")
+            try stage.expectReached("maximum-v1-body-bytes", 2)
             let fitting = try mirror.ask(
                 "POST", "/x", ["Content-Length: 2048"], body: String(chunk.dropLast()))
             #expect(fitting.text == "POST /x 2048")
             #expect(mirror.agent.now.asked.count == 1)
+        }
+    }
+
+    @Test func `an answer's body beyond the limit costs that answer only`() throws {
+        try stage { stage in
+            let mirror = try OriginalMirror(stage, relay: "maximum-v1-body-bytes = 2KiB\n") {
+                asked in
+                let count = asked.uri == "/past" ? 2049 : 2048
+                return .reply(V1Reply(200, body: String(repeating: "a", count: count)))
+            }
+            for _ in 1...2 {
+                #expect(try mirror.ask("GET", "/at").text.count == 2048)
+                expectProblem(try mirror.ask("GET", "/past"), 502, "http_protocol_error")
+            }
+            try mirror.relay.expectLine(status: 502, error: "http_protocol_error")
+            #expect(mirror.agent.now.connects == 1)
         }
     }
 

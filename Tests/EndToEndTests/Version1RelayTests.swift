@@ -242,6 +242,21 @@ struct Version1RelayTests {
         }
     }
 
+    @Test func `a body beyond the limit is answered and never asked`() throws {
+        try stage { stage in
+            let relay = try OriginalRelay()
+            let origin = stage.keep(
+                try Origin.answering { Answer(200, body: "\($0.body.bytes.count)") })
+            let file = try stage.write("agent.conf", "maximum-v1-body-bytes = 2KiB\n")
+            let (_, _, socket) = try stage.agent(of: relay, local: origin.url, ["--config", file])
+            let full = String(repeating: "a", count: 2048)
+            #expect(try socket.ask(V1Asked("POST", "/at", body: full)).text == "2048")
+            #expect(try socket.ask(V1Asked("POST", "/past", body: full + "a")).status == 400)
+            #expect(try socket.ask(V1Asked("POST", "/at", body: full)).text == "2048")
+            #expect(origin.requests.map(\.target) == ["/at", "/at"])
+        }
+    }
+
     @Test func `with a proxy that drops the subprotocol both ends still understand each other`()
         throws
     {

@@ -69,6 +69,9 @@ import Wire
         metrics-listen = 127.0.0.1:9481
         log-level = debug
         workers = 1
+        maximum-head-bytes = 2KiB
+        maximum-fields = 16
+        maximum-v1-body-bytes = 3KiB
         maximum-upgrades = 0
         connect-timeout = 2s
         response-timeout = 3s
@@ -125,6 +128,9 @@ import Wire
         #expect(configuration.logLevel == .debug)
         var limits = AgentLimits()
         limits.workers = 1
+        limits.maximumHeadBytes = 2048
+        limits.maximumFields = 16
+        limits.maximumLegacyBodyBytes = 3072
         limits.maximumUpgrades = 0
         limits.connectTimeout = .seconds(2)
         limits.responseTimeout = .seconds(3)

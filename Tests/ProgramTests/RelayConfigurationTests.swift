@@ -44,6 +44,8 @@ import Wire
         response-timeout = 6s
         maximum-exchanges = 7
         maximum-connections = 8
+        maximum-mirrors = 14
+        maximum-sessions = 15
         maximum-upgrades = 9
         heartbeat-interval = 10s
         heartbeat-timeout = 11s
@@ -103,6 +105,8 @@ import Wire
         limits.responseTimeout = .seconds(6)
         limits.maximumExchanges = 7
         limits.maximumConnections = 8
+        limits.maximumMirrors = 14
+        limits.maximumSessions = 15
         limits.maximumUpgrades = 9
         limits.heartbeatInterval = .seconds(10)
         limits.heartbeatTimeout = .seconds(11)

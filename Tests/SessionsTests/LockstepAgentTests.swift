@@ -186,6 +186,18 @@ extension Arrived {
         #expect(scene.peer.nextJSON() == reply(200, "good"))
     }
 
+    @Test func `a body at the limit passes, and one past it is answered and never asked`() throws {
+        let scene = try V1Confronted(.agent, maximumBodyBytes: 1000)
+        for (count, status) in [(1000, 200), (1001, 400), (1000, 200)] {
+            let body = Cryptography.base64([UInt8](repeating: 65, count: count)).text
+            try scene.peer.send(json: #"{"method":"POST","uri":"/","body":"\#(body)"}"#)
+            if count <= 1000 { scene.side.request()?.answer("taken") }
+            let response = try V1Response.parse([UInt8](try #require(scene.peer.nextJSON())))
+            #expect(response.status == status)
+        }
+        #expect(scene.side.isOver(2))
+    }
+
     @Test func `a request larger than may be ends the session`() throws {
         let scene = try V1Confronted(.agent, maximumBodyBytes: 1000)
         try scene.peer.send(bytes: scene.peer.frame(1, [UInt8](repeating: 65, count: 800_000)))

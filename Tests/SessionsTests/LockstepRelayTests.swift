@@ -253,6 +253,21 @@ import Wire
         #expect(exchange.takeCredit(upTo: 1000) == 101)
     }
 
+    @Test func `an answer at the limit passes, and one past it costs that exchange only`() throws {
+        let scene = try V1Confronted(.relay, maximumBodyBytes: 1000)
+        let full = String(repeating: "x", count: 1000)
+        for (text, outcome) in [
+            (full, V1Outcome.ok(full)), (full + "x", V1Outcome(reset: .httpProtocolError)),
+            (full, V1Outcome.ok(full)),
+        ] {
+            let exchange = try scene.get("/")
+            _ = try scene.peer.nextAsked()
+            try scene.peer.answer(text)
+            #expect(try V1Outcome(of: exchange) == outcome)
+        }
+        #expect(scene.side.isOver(3))
+    }
+
     @Test func `the answer for a client that has gone is thrown away`() throws {
         let scene = try V1Confronted(.relay)
         let gone = try scene.get("/gone")
