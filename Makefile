@@ -7,6 +7,7 @@
 #   make fuzz           every parser, 60 s each; SECONDS=N, TARGETS='chunked keys'
 #   make format         lays out the sources as the lint wants them
 #   make bench          speed against nginx; or two builds against each other: A=dir B=dir
+#   make bench-slow     memory and latency beside thousands of slow clients; CONNECTIONS=N
 #   make install        under $(DESTDIR)$(prefix)
 #
 # Needs Swift 6.2 or newer on the PATH; `demo`, `check` and `bench` install the rest with apt.
@@ -65,6 +66,11 @@ endif
 	@Tests/Benchmarks/bench $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	    $(or $(A),$(programs)) $(B)
 
+bench-slow:
+	@Tests/Checks/install-needs $(needs_bench)
+	@$(MAKE) --no-print-directory build
+	@Tests/Benchmarks/slow $(if $(CONNECTIONS),--connections $(CONNECTIONS)) $(programs)
+
 install:
 	$(INSTALL) -d $(DESTDIR)$(prefix)/bin $(DESTDIR)$(prefix)/sbin
 	$(INSTALL) -s $(programs)/magicmirror $(DESTDIR)$(prefix)/bin
@@ -81,4 +87,4 @@ clean:
 	rm -rf .build
 
 .PHONY: all build demo check check-lint check-unit check-tsan check-e2e check-demo check-real fuzz \
-    format bench install clean
+    format bench bench-slow install clean

@@ -18,6 +18,9 @@ package struct InputBuffer {
 
     package var isEmpty: Bool { start == bytes.count }
 
+    /// How much it holds without taking more memory.
+    package var capacity: Int { bytes.capacity }
+
     /// Forgets the bytes before `index`.
     package mutating func consume(to index: Int) {
         precondition(index >= start && index <= bytes.count)
@@ -46,11 +49,10 @@ package struct InputBuffer {
         try stream.read(appendingTo: &bytes, room: room, until: deadline)
     }
 
-    /// Gives the memory back while nothing waits.
+    /// Gives the memory back that what waits does not need.
     package mutating func trim() {
-        if isEmpty {
-            bytes = []
-            start = 0
-        }
+        if bytes.capacity <= 2 * count { return }
+        bytes = Array(bytes[range])
+        start = 0
     }
 }

@@ -40,7 +40,7 @@ extension Relay {
         guard
             let credential = Credentials.find(
                 in: head.fields, role: .agent, keys, &connection.credentials)
-        else { return refuse(asked, .noKey, "no valid agent key") }
+        else { return refuseKey(asked, on: connection, reason: "no valid agent key") }
         asked.key = credential.identity.id
         guard let given = PercentEncoding.queryValue("name", in: head.query ?? []),
             let name = MirrorName(bytes: given[...])

@@ -33,6 +33,10 @@ struct Answer: Sendable {
     static let tooManyUpgrades = Answer(
         status: 503, error: .connectionLimitReached,
         detail: "too many upgraded connections at once", retryAfter: 5, limit: .upgrades)
+    static let tooManyExchanges = Answer(
+        status: 429, error: .connectionLimitReached,
+        detail: "too many requests from this address at once", retryAfter: 1,
+        limit: .exchangesPerAddress)
     static let draining = Answer(
         status: 503, error: .connectionLimitReached, detail: "the relay is stopping", retryAfter: 5)
     static let plainOnTLS = Answer(
@@ -53,6 +57,13 @@ struct Answer: Sendable {
         limit: .responseTimeout)
     static let methodNotAllowed = Answer(
         status: 405, error: .httpRequestError, detail: "this address only answers GET and HEAD")
+
+    static func tooManyWrongKeys(retryAfter: Int) -> Answer {
+        Answer(
+            status: 429, error: .connectionLimitReached,
+            detail: "too many wrong keys from this address", retryAfter: retryAfter,
+            limit: .wrongKeys)
+    }
 
     /// For a request head that was refused.
     init(_ error: HeadError) {

@@ -33,6 +33,8 @@ final class ClientConnection {
     private(set) var snapshot: ConfigurationSnapshot
     /// In figures; that which the PROXY header names, where there is one.
     private(set) var peerAddress: String
+    /// The same, for the limits of each address.
+    private(set) var peerNetwork: ClientNetwork
     /// The peer is a proxy whose word about its clients is believed.
     private(set) var isTrusted: Bool
     /// The PROXY header names nobody.
@@ -47,6 +49,8 @@ final class ClientConnection {
     var isKnownToParkingLot = false
     /// The first bytes of a head have come: `deadline` is the head's.
     var headHasBegun = true
+    /// Whose exchange runs on this connection, for the limit of his address.
+    var exchanging: ClientNetwork?
     /// An exchange has just ended: the next request may be near.
     var mayLinger = false
     /// The key that this connection showed last, so that the same need not be hashed again.
@@ -61,6 +65,7 @@ final class ClientConnection {
         self.stream = stream
         self.permit = permit
         peerAddress = stream.peer.host
+        peerNetwork = ClientNetwork(IPAddress(peerAddress))
         self.snapshot = snapshot
         isTrusted = snapshot.configuration.trustedProxies.contains(peerAddress)
         self.service = service
@@ -68,13 +73,19 @@ final class ClientConnection {
         phase = stream.isEncrypted ? .greeting : .head
     }
 
-    /// The client's address, for log lines and limits.
+    /// The client's address, for log lines.
     var clientAddress: String { origin?.address ?? peerAddress }
+
+    /// The same for limits.
+    var clientNetwork: ClientNetwork { origin?.network ?? peerNetwork }
 
     /// What a PROXY header has said. Where it names nobody, nobody is believed: the fields that
     /// follow are the unknown client's.
     func learn(_ header: ProxyHeader) {
-        peerAddress = header.client?.description ?? peerAddress
+        if let client = header.client {
+            peerAddress = client.description
+            peerNetwork = ClientNetwork(client)
+        }
         isUnnamed = header.client == nil
         judgePeer()
     }

@@ -30,8 +30,10 @@ struct ClientOrigin: Sendable {
     private static let maximumProxies = 10
     private static let maximumPrefixBytes = 256
 
-    /// The client's address in figures. Log lines name it, and limits go by it.
+    /// The client's address in figures. Log lines name it.
     private(set) var address: String
+    /// The same, for the limits of each address.
+    private(set) var network: ClientNetwork
     /// The trusted proxies between, the first one nearest to the client.
     private(set) var proxies: [String] = []
     /// Whether the peer's word is believed.
@@ -46,6 +48,7 @@ struct ClientOrigin: Sendable {
     /// The peer itself.
     init(_ connection: ClientConnection) {
         address = connection.peerAddress
+        network = connection.peerNetwork
         isTrusted = connection.isTrusted
         isSecure = connection.stream.isEncrypted
     }
@@ -85,6 +88,7 @@ struct ClientOrigin: Sendable {
                 else { return }
                 if address != ClientOrigin.unixPeer { proxies.insert(address, at: 0) }
                 address = before.description
+                network = ClientNetwork(before)
                 if !trusted.contains(address) { return }
             }
         }

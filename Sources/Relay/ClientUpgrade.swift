@@ -70,6 +70,7 @@ struct ClientUpgrade: Sendable {
         asked.bytesIn = bytesIn
         asked.exchange = exchange.id
         relay.log(asked, connection, status: 101, bytesOut: bytesOut, error: error, reason: reason)
+        relay.exchangeEnds(on: connection)
         relay.metrics.exchangesInFlight.subtract()
     }
 }

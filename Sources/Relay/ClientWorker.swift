@@ -27,6 +27,8 @@ struct ClientWorker: Sendable {
         case next
         /// It waits for its client: park it.
         case park
+        /// It waits for its turn, behind those that wait for a worker.
+        case yield
         /// It stands in the line of this mirror until there is room.
         case wait(Mirror)
         /// It carries raw bytes from now on.
@@ -41,6 +43,10 @@ struct ClientWorker: Sendable {
     /// How long a worker waits for the next request of its connection. A busy client is back
     /// sooner, and saves the way through the parking lot.
     private static let lingerMilliseconds = 20
+    /// What a connection that rested gets for its first bytes, which most heads fit; then as much
+    /// again as it has. Large buffers that come and go for each byte of a slow head, between small
+    /// things that stay, would leave the memory in pieces.
+    private static let firstRead = 960
     /// What is thrown away of a lingering connection before other connections have their turn.
     private static let maximumDiscarded = 1024 * 1024
 
@@ -61,13 +67,19 @@ struct ClientWorker: Sendable {
                     step =
                         connection.stream.isHungUp
                         ? forget(request, connection, granted)
-                        : ClientExchange.run(relay, connection, request, granted, doorbell)
+                        : run(request, connection, granted, doorbell)
                 } else {
                     step = answerAbsent(request, connection)
                 }
             }
             switch step {
+            // Its exchange goes on.
+            case .upgrade: break
+            default: relay.exchangeEnds(on: connection)
+            }
+            switch step {
             case .next: continue
+            case .yield: relay.submit(ClientJob(connection: Handover(connection), place: nil))
             case .park: relay.parkingLot.park(connection)
             case .wait(let mirror): relay.line(up: connection, for: mirror)
             case .upgrade(let upgrade): upgrade.start(on: connection)
@@ -84,7 +96,7 @@ struct ClientWorker: Sendable {
     /// Reads until a whole head is there, and serves it.
     private func readHead(_ connection: ClientConnection, _ doorbell: Doorbell) -> Step {
         connection.origin = nil
-        linger(connection)
+        if let step = linger(connection) { return step }
         connection.renew(by: relay)
         let limits = connection.snapshot.headLimits
         while true {
@@ -104,7 +116,7 @@ struct ClientWorker: Sendable {
                     Answer(error), on: connection, Asked(unreadable: connection),
                     reason: error.reason)
             }
-            switch fill(connection) {
+            switch fill(connection, room: max(ClientWorker.firstRead, connection.input.capacity)) {
             case .bytes: continue
             case .nothing: return waitForHead(connection)
             case .end: return .close
@@ -112,9 +124,9 @@ struct ClientWorker: Sendable {
         }
     }
 
-    private func fill(_ connection: ClientConnection) -> Arrival {
+    private func fill(_ connection: ClientConnection, room: Int) -> Arrival {
         // A connection that breaks between requests is as good as closed.
-        let arrival = try? connection.input.fill(from: connection.stream, room: 8 * 1024)
+        let arrival = try? connection.input.fill(from: connection.stream, room: room)
         if case .bytes = arrival, !connection.headHasBegun {
             connection.headHasBegun = true
             connection.deadline = .after(connection.snapshot.limits.headTimeout)
@@ -137,13 +149,20 @@ struct ClientWorker: Sendable {
     }
 
     /// After an exchange: waits briefly for the next request, while a quarter of the workers is free.
-    private func linger(_ connection: ClientConnection) {
-        if !connection.mayLinger || !connection.input.isEmpty { return }
+    ///
+    /// - Returns: where other connections wait for a worker: what lets them have their turn, however
+    ///   fast this client's requests follow each other.
+    private func linger(_ connection: ClientConnection) -> Step? {
+        if !connection.mayLinger { return nil }
         connection.mayLinger = false
-        if relay.idleWorkers > connection.snapshot.limits.workers / 4 {
+        let idle = relay.idleWorkers
+        let hasBytes = !connection.input.isEmpty || connection.stream.hasBuffered
+        if idle < 0 { return hasBytes ? .yield : .park }
+        if !hasBytes, idle > connection.snapshot.limits.workers / 4 {
             _ = connection.stream.wait(
                 for: .readable, until: .after(milliseconds: ClientWorker.lingerMilliseconds))
         }
+        return nil
     }
 
     /// Throws away what a client sends behind the last answer, until it has closed, too, or its
@@ -151,7 +170,7 @@ struct ClientWorker: Sendable {
     private func discard(_ connection: ClientConnection) -> Step {
         var discarded = 0
         while discarded < ClientWorker.maximumDiscarded, !connection.deadline.hasPassed {
-            switch fill(connection) {
+            switch fill(connection, room: 8 * 1024) {
             case .bytes(let count):
                 discarded += count
                 connection.input.consume(to: connection.input.range.upperBound)
@@ -216,7 +235,7 @@ struct ClientWorker: Sendable {
             credential = Credentials.find(
                 in: head.fields, role: .client, relay.keys, &connection.credentials)
             guard let credential else {
-                return relay.answer(.noKey, on: connection, asked, reason: "no valid key")
+                return relay.refuseKey(asked, on: connection, reason: "no valid key")
             }
             asked.key = credential.identity.id
             if !credential.identity.covers(user: id.user, name: id.name) {
@@ -237,12 +256,8 @@ struct ClientWorker: Sendable {
             return relay.answer(.draining, on: connection, asked, reason: "draining")
         }
         switch mirror.admit() {
-        case .granted(let place):
-            return ClientExchange.run(relay, connection, request, place, doorbell)
-        case .full:
-            relay.metrics.reached(.workers)
-            return answerAbsent(request, connection)
-        case .absent: return answerAbsent(request, connection)
+        case .granted(let place): return run(request, connection, place, doorbell)
+        case .absent, .full: return answerAbsent(request, connection)
         case .busy:
             if mirror.speaksOnlyVersion1,
                 let refusal = request.refusal(
@@ -253,6 +268,23 @@ struct ClientWorker: Sendable {
             connection.phase = .waiting(request)
             return .wait(mirror)
         }
+    }
+
+    /// Carries a request that has got a place, unless its client has so many of them that others'
+    /// requests are more urgent.
+    private func run(
+        _ request: MirrorRequest, _ connection: ClientConnection, _ place: MirrorPlace,
+        _ doorbell: Doorbell
+    ) -> Step {
+        let maximum = connection.snapshot.limits.maximumExchangesPerAddress
+        if !relay.addressLimits.exchangeBegins(request.client.network, atMost: maximum) {
+            relay.submit(request.mirror.release(place))
+            return relay.answer(
+                .tooManyExchanges, on: connection, Asked(request),
+                reason: "too many requests from this address at once")
+        }
+        connection.exchanging = request.client.network
+        return ClientExchange.run(relay, connection, request, place, doorbell)
     }
 
     /// For a request that has got a place when its client had gone: nobody wants it done now.

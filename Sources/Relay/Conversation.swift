@@ -53,7 +53,9 @@ struct Asked {
 }
 
 extension Relay {
+    /// For pages: more than this fits the buffer of a socket whose client takes its answers.
     private static let answerTimeout = Duration.seconds(5)
+    private static let unwaitedBytes = 4096
     private static let lingerTimeout = Duration.seconds(10)
 
     /// Answers with an error of the table; writes its log line and counts it.
@@ -70,6 +72,23 @@ extension Relay {
         metrics.errors[Int(answer.error.rawValue)].add()
         if let limit = answer.limit { metrics.reached(limit) }
         return say(bytes, on: connection, closes: closes)
+    }
+
+    /// Answers a request without a valid key. Whoever has shown too many wrong ones is told to wait.
+    ///
+    /// A right key is good all the time: its 256 bits cannot be guessed, and whoever shares his
+    /// address with a program that shows an old key again and again must not be locked out by it.
+    func refuseKey(
+        _ asked: Asked, on connection: ClientConnection, reason: String
+    ) -> ClientWorker.Step {
+        guard let head = asked.head, Credentials.areShown(in: head.fields),
+            let seconds = addressLimits.wrongKeyComes(
+                from: connection.clientNetwork,
+                atMost: connection.snapshot.limits.maximumWrongKeys)
+        else { return answer(.noKey, on: connection, asked, reason: reason) }
+        return answer(
+            .tooManyWrongKeys(retryAfter: seconds), on: connection, asked,
+            reason: "too many wrong keys from this address")
     }
 
     /// Answers with a small page of text.
@@ -117,7 +136,9 @@ extension Relay {
     ) -> ClientWorker.Step {
         do {
             try connection.stream.append(bytes)
-            try connection.stream.send(until: .after(Relay.answerTimeout))
+            // A client that asks and asks and takes no answers must hold no worker.
+            let isShort = bytes.count <= Relay.unwaitedBytes
+            try connection.stream.send(until: isShort ? .now : .after(Relay.answerTimeout))
         } catch {
             return .close
         }

@@ -55,6 +55,12 @@ enum Credentials {
         return Credential(identity: identity, field: .authorization)
     }
 
+    /// Whether the request shows something that is meant as a key, right or wrong.
+    static func areShown(in fields: Fields) -> Bool {
+        fields.value(.magicmirrorKey) != nil
+            || fields.value(.authorization).flatMap { secret(in: $0) } != nil
+    }
+
     /// What Authorization shows as Bearer, or as the password of Basic.
     private static func secret(in value: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
         guard let space = value.firstIndex(of: 0x20) else { return nil }

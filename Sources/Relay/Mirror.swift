@@ -1,7 +1,7 @@
 // One mirror: the sessions of its agents, the exchanges in flight, and the requests that wait.
 //
 // Called by: the workers (admit, wait), the sessions' owners (join, leave, release), the
-// housekeeping thread (expired).
+// housekeeping thread (due).
 // Waits for: nothing. A request that finds no room does not hold its worker: its whole connection
 // stands in the line here, and goes back to the pool when a place is free.
 // Hard: a place is counted from `admit` until both sides have ended the exchange, so that opening
@@ -23,20 +23,42 @@ struct MirrorPlace: Sendable {
 /// The places of all mirrors together: a quarter of the workers stays for everything else.
 ///
 /// Thread-safe: it is one atomic.
-final class Places: Sendable {
-    private let limit: Int
+package final class Places: Sendable {
+    /// At least one.
+    package let limit: Int
+    fileprivate let taken = Atomic<Int>(0)
+
+    package init(workers: Int) { limit = max(1, workers * 3 / 4) }
+
+    /// How many one user's mirrors may have who has no neighbours: see `UserPlaces`.
+    package var limitAlone: Int { max(1, limit * 2 / 3) }
+}
+
+/// The places of one user's mirrors together: at most twice as many as are left free.
+///
+/// So one user alone gets two thirds of all, two get two fifths each, and however many there are,
+/// some is left for the next one. Whoever has none gets the last one.
+///
+/// Thread-safe: it is two atomics. Two takers at once may both be refused, never both be let in.
+package final class UserPlaces: Sendable {
+    private let all: Places
     private let taken = Atomic<Int>(0)
 
-    init(limit: Int) { self.limit = limit }
+    package init(of all: Places) { self.all = all }
 
-    /// - Returns: false where all are taken.
-    func take() -> Bool {
-        if taken.add(1, ordering: .relaxed).newValue <= limit { return true }
+    /// - Returns: false where the user, or the relay, has no more.
+    package func take() -> Bool {
+        let mine = taken.add(1, ordering: .relaxed).newValue
+        let free = all.limit - all.taken.add(1, ordering: .relaxed).newValue
+        if free >= 0, mine == 1 || mine <= 2 * free { return true }
         giveBack()
         return false
     }
 
-    func giveBack() { taken.subtract(1, ordering: .relaxed) }
+    package func giveBack() {
+        all.taken.subtract(1, ordering: .relaxed)
+        taken.subtract(1, ordering: .relaxed)
+    }
 }
 
 /// A mirror. Thread-safe: all state is in one monitor.
@@ -76,10 +98,10 @@ final class Mirror: Sendable {
     }
 
     let id: MirrorID
-    private let places: Places
+    private let places: UserPlaces
     private let state: Monitor<State>
 
-    init(_ id: MirrorID, maximumInFlight: Int, maximumWaiting: Int, places: Places) {
+    init(_ id: MirrorID, maximumInFlight: Int, maximumWaiting: Int, places: UserPlaces) {
         self.places = places
         self.id = id
         state = Monitor(State(maximumInFlight: maximumInFlight, maximumWaiting: maximumWaiting))
@@ -102,9 +124,9 @@ final class Mirror: Sendable {
         case granted(MirrorPlace)
         /// No agent is connected.
         case absent
-        /// All places are taken: wait in the line.
-        case busy
-        /// The line is full too, or the relay is.
+        /// All places are taken, this mirror's or its user's or the relay's: wait in the line.
+        case busy(RelayLimit)
+        /// The line is full too.
         case full
     }
 
@@ -114,7 +136,7 @@ final class Mirror: Sendable {
     func admit(insteadOf lost: MirrorPlace? = nil) -> Admission {
         state.withLock { state in
             if let lost { state.drain(lost.number) }
-            if !state.waiting.isEmpty { return .busy }
+            if !state.waiting.isEmpty { return .busy(.exchanges) }
             return state.admit(places)
         }
     }
@@ -127,13 +149,15 @@ final class Mirror: Sendable {
         _ connection: Handover<ClientConnection>, until deadline: Deadline
     ) -> Admission {
         state.withLock { state in
+            var limit = RelayLimit.exchanges
             if state.waiting.isEmpty {
                 let admission = state.admit(places)
-                if case .busy = admission {} else { return admission }
+                guard case .busy(let reached) = admission else { return admission }
+                limit = reached
             }
             if state.waiting.count >= state.maximumWaiting { return .full }
             state.waiting.append(Waiting(connection: connection, deadline: deadline))
-            return .busy
+            return .busy(limit)
         }
     }
 
@@ -153,11 +177,13 @@ final class Mirror: Sendable {
 
     func release(_ place: MirrorPlace) -> ClientJob? { release(place.number) }
 
-    /// The connections that have waited for too long.
-    func expired() -> [ClientJob] {
+    /// The connections that have waited for too long, and before them those that have a place now:
+    /// one that another mirror has given back.
+    func due() -> [ClientJob] {
         let now = Deadline.now
         return state.withLock { state in
             var jobs: [ClientJob] = []
+            while let job = state.next(places) { jobs.append(job) }
             while let first = state.waiting.first, first.deadline <= now {
                 _ = state.waiting.popFirst()
                 jobs.append(ClientJob(connection: first.connection, place: nil))
@@ -259,23 +285,25 @@ extension Mirror.State {
         }
     }
 
-    fileprivate mutating func admit(_ places: Places) -> Mirror.Admission {
-        if members.allSatisfy(\.isDraining) { return comesBackUntil.hasPassed ? .absent : .busy }
-        if inFlight >= maximumInFlight { return .busy }
+    fileprivate mutating func admit(_ places: UserPlaces) -> Mirror.Admission {
+        if members.allSatisfy(\.isDraining) {
+            return comesBackUntil.hasPassed ? .absent : .busy(.exchanges)
+        }
+        if inFlight >= maximumInFlight { return .busy(.exchanges) }
         // Of equals the newest: an older one may be dead, and not yet be known to be.
         var (best, most) = (Int?.none, 1)
         for (index, member) in members.enumerated() where member.freePlaces >= most {
             (best, most) = (index, member.freePlaces)
         }
-        guard let best else { return .busy }
-        if !places.take() { return .full }
+        guard let best else { return .busy(.exchanges) }
+        if !places.take() { return .busy(.workers) }
         members[best].inFlight += 1
         inFlight += 1
         return .granted(MirrorPlace(session: members[best].session, number: members[best].number))
     }
 
     /// The first of the line and its place, where there is one.
-    fileprivate mutating func next(_ places: Places) -> ClientJob? {
+    fileprivate mutating func next(_ places: UserPlaces) -> ClientJob? {
         guard !waiting.isEmpty, case .granted(let place) = admit(places),
             let first = waiting.popFirst()
         else { return nil }
@@ -283,7 +311,7 @@ extension Mirror.State {
     }
 
     /// As many of the line as there are places.
-    fileprivate mutating func allNext(_ places: Places) -> [ClientJob] {
+    fileprivate mutating func allNext(_ places: UserPlaces) -> [ClientJob] {
         var jobs: [ClientJob] = []
         while let job = next(places) { jobs.append(job) }
         return jobs

@@ -33,19 +33,17 @@ final class MirrorRegistry: Sendable {
         var brought: [MirrorName: Int] = [:]
         /// How many agents of a user are connected, or on their way.
         var sessions: [MirrorName: Int] = [:]
+        var places: [MirrorName: UserPlaces] = [:]
         /// Those of the configuration.
         var limits: RelayLimits
     }
 
     private let state: Monitor<State>
-    /// A place is a worker for as long as the exchange lasts: a quarter of them stays for others.
-    private let maximumPlaces: Int
     private let places: Places
     private let file: SeenMirrors
 
     init(_ snapshot: ConfigurationSnapshot) throws(StartError) {
-        maximumPlaces = max(1, snapshot.limits.workers * 3 / 4)
-        places = Places(limit: maximumPlaces)
+        places = Places(workers: snapshot.limits.workers)
         state = Monitor(State(limits: snapshot.limits))
         file = SeenMirrors(besides: snapshot.configuration.keysFile)
         for id in snapshot.configuredMirrors { _ = add(id, isConfigured: true) }
@@ -66,7 +64,7 @@ final class MirrorRegistry: Sendable {
         for id in snapshot.configuredMirrors { _ = add(id, isConfigured: true) }
         return mirrors.flatMap {
             $0.limit(
-                maximumInFlight: min(maximumExchanges, maximumPlaces),
+                maximumInFlight: min(maximumExchanges, places.limitAlone),
                 maximumWaiting: 2 * maximumExchanges)
         }
     }
@@ -112,8 +110,12 @@ final class MirrorRegistry: Sendable {
                 if state.brought[id.user, default: 0] >= state.limits.maximumMirrors { return nil }
                 state.brought[id.user, default: 0] += 1
             }
+            let places = state.places[id.user] ?? UserPlaces(of: self.places)
+            state.places[id.user] = places
+            // A place is a worker for as long as the exchange lasts.
             let mirror = Mirror(
-                id, maximumInFlight: min(state.limits.maximumExchanges, maximumPlaces),
+                id,
+                maximumInFlight: min(state.limits.maximumExchanges, self.places.limitAlone),
                 maximumWaiting: 2 * state.limits.maximumExchanges, places: places)
             state.mirrors[id] = mirror
             state.ofUser[id.user, default: []].append(mirror)

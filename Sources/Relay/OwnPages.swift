@@ -14,7 +14,7 @@ extension Relay {
         guard let head = request.head,
             let credential = Credentials.find(
                 in: head.fields, role: .client, keys, &connection.credentials)
-        else { return answer(.noKey, on: connection, asked, reason: "no valid key") }
+        else { return refuseKey(asked, on: connection, reason: "no valid key") }
         asked.key = credential.identity.id
         let user = credential.identity.user
         let mine = registry.mirrors(of: user)

@@ -54,6 +54,7 @@ package final class Relay: Sendable {
     let refusingBell: Doorbell
     let parkingLot: ParkingLot
     let upgrades = UpgradeLimit()
+    let addressLimits = AddressLimits()
     private let pool: WorkerPool<ClientJob>
 
     /// Reads certificate and keys, binds every address. Serves nothing yet.
@@ -245,7 +246,7 @@ package final class Relay: Sendable {
             pause(until: .after(milliseconds: 500))
             refreshKeys()
             for mirror in registry.all {
-                for job in mirror.expired() { submit(job) }
+                for job in mirror.due() { submit(job) }
             }
         }
     }
@@ -311,12 +312,17 @@ package final class Relay: Sendable {
         if let job, !pool.submit(job) { _ = job.connection.take() }
     }
 
+    /// The address of the connection's client may have another exchange instead of this one.
+    func exchangeEnds(on connection: ClientConnection) {
+        if let client = connection.exchanging.take() { addressLimits.exchangeEnds(client) }
+    }
+
     /// Puts a connection into its mirror's line; its worker is free.
     func line(up connection: sending ClientConnection, for mirror: Mirror) {
         connection.rest()
         let handover = Handover(connection)
         switch mirror.wait(handover, until: .after(Relay.waitingTimeout)) {
-        case .busy: metrics.reached(.exchanges)
+        case .busy(let limit): metrics.reached(limit)
         case .granted(let place): submit(ClientJob(connection: handover, place: place))
         case .absent, .full: submit(ClientJob(connection: handover, place: nil))
         }

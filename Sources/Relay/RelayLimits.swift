@@ -20,6 +20,8 @@ enum RelayLimit: String, CaseIterable {
     case minimumRate = "minimum-rate"
     case responseTimeout = "response-timeout"
     case exchanges = "maximum-exchanges"
+    case exchangesPerAddress = "maximum-exchanges-per-address"
+    case wrongKeys = "maximum-wrong-keys"
     case connections = "maximum-connections"
     case mirrors = "maximum-mirrors"
     case sessions = "maximum-sessions"
@@ -47,6 +49,11 @@ package struct RelayLimits: Sendable, Equatable {
     package var responseTimeout = Duration.seconds(120)
     /// In flight, for each mirror.
     package var maximumExchanges = 128
+    /// In flight, for each client address: what one mirror can have, and some for others that share
+    /// the address.
+    package var maximumExchangesPerAddress = 160
+    /// That one address may show in a minute.
+    package var maximumWrongKeys = 60
     package var maximumConnections = 16_384
     /// More than that cannot be set.
     static let mostConnections = 1_000_000
@@ -85,6 +92,9 @@ package struct RelayLimits: Sendable, Equatable {
         Setting("minimum-rate-after", "TIME", "before the rate counts (20s)", in: .key),
         Setting("response-timeout", "TIME", "for the head of an answer (120s)", in: .key),
         Setting("maximum-exchanges", "NUMBER", "in flight for one mirror (128)", in: .key),
+        Setting(
+            "maximum-exchanges-per-address", "NUMBER", "in flight for one address (160)", in: .key),
+        Setting("maximum-wrong-keys", "NUMBER", "of one address in a minute (60)", in: .key),
         Setting("maximum-connections", "NUMBER", "of clients (16384)", in: .key),
         Setting("maximum-mirrors", "NUMBER", "of one user (1024)", in: .key),
         Setting("maximum-sessions", "NUMBER", "agents of one user (1024)", in: .key),
@@ -120,6 +130,10 @@ package struct RelayLimits: Sendable, Equatable {
             "response-timeout", default: responseTimeout, Duration.milliseconds(1)...hour * 24)
         maximumExchanges = try values.integer(
             "maximum-exchanges", default: maximumExchanges, 1...65_536)
+        maximumExchangesPerAddress = try values.integer(
+            "maximum-exchanges-per-address", default: maximumExchangesPerAddress, 0...1_000_000)
+        maximumWrongKeys = try values.integer(
+            "maximum-wrong-keys", default: maximumWrongKeys, 0...1_000_000)
         maximumConnections = try values.integer(
             "maximum-connections", default: maximumConnections, 1...RelayLimits.mostConnections)
         maximumMirrors = try values.integer(

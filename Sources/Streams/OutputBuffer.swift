@@ -16,9 +16,6 @@ final class OutputBuffer {
     private var start = 0
     private var end = 0
 
-    /// A buffer larger than this is given back once it is empty.
-    private static let keptCapacity = 4096
-
     init(descriptor: Int32) { self.descriptor = descriptor }
 
     deinit { free(base) }
@@ -70,7 +67,7 @@ final class OutputBuffer {
 
     /// Gives memory back that a connection at rest does not need.
     func trim() {
-        if end == 0, capacity > OutputBuffer.keptCapacity {
+        if end == 0 {
             free(base)
             base = nil
             capacity = 0

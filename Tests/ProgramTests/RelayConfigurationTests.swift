@@ -43,6 +43,8 @@ import Wire
         minimum-rate-after = 5s
         response-timeout = 6s
         maximum-exchanges = 7
+        maximum-exchanges-per-address = 14
+        maximum-wrong-keys = 15
         maximum-connections = 8
         maximum-mirrors = 14
         maximum-sessions = 15
@@ -104,6 +106,8 @@ import Wire
         limits.minimumRateAfter = .seconds(5)
         limits.responseTimeout = .seconds(6)
         limits.maximumExchanges = 7
+        limits.maximumExchangesPerAddress = 14
+        limits.maximumWrongKeys = 15
         limits.maximumConnections = 8
         limits.maximumMirrors = 14
         limits.maximumSessions = 15
@@ -149,6 +153,8 @@ import Wire
         #expect(configuration.limits.minimumRateAfter == .seconds(20))
         #expect(configuration.limits.responseTimeout == .seconds(120))
         #expect(configuration.limits.maximumExchanges == 128)
+        #expect(configuration.limits.maximumExchangesPerAddress == 160)
+        #expect(configuration.limits.maximumWrongKeys == 60)
         #expect(configuration.limits.maximumConnections == 16_384)
         #expect(configuration.limits.heartbeatInterval == .seconds(15))
         #expect(configuration.limits.heartbeatTimeout == .seconds(10))

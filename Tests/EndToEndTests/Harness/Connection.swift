@@ -28,10 +28,16 @@ final class Connection {
     deinit { close() }
 
     /// Connects to `port` on the loopback address.
+    ///
+    /// - Parameter host: the last byte of the client's own address, 127.0.0.1 or another.
     static func to(
-        port: Int, receiveBuffer: Int32? = nil, _ deadline: Deadline = .patient
+        port: Int, from host: UInt8 = 1, receiveBuffer: Int32? = nil,
+        _ deadline: Deadline = .patient
     ) throws -> Connection {
         let made = closedOnExec { [socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)] }
+        if host != 1, withLoopback(port: 0, host: host, { bind(made[0], $0, $1) }) != 0 {
+            throw Failure("cannot bind 127.0.0.\(host)")
+        }
         var size = receiveBuffer ?? 0
         if receiveBuffer != nil {
             setsockopt(
@@ -194,14 +200,14 @@ final class Connection {
     }
 }
 
-/// Calls `body` with the loopback address and `port`.
+/// Calls `body` with the loopback address, or another of its network, and `port`.
 func withLoopback<Result>(
-    port: Int, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
+    port: Int, host: UInt8 = 1, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
 ) -> Result {
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = in_port_t(UInt16(port).bigEndian)
-    address.sin_addr.s_addr = in_addr_t(UInt32(0x7f00_0001).bigEndian)
+    address.sin_addr.s_addr = in_addr_t((0x7f00_0000 | UInt32(host)).bigEndian)
     return withUnsafePointer(to: &address) { pointer in
         pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
             body($0, socklen_t(MemoryLayout<sockaddr_in>.size))

@@ -207,8 +207,8 @@ struct Mirror: Sendable {
             + fields.map { $0 + "\r\n" }.joined() + "\r\n" + body
     }
 
-    func connect(receiveBuffer: Int32? = nil) throws -> Connection {
-        try Connection.to(port: relay.port, receiveBuffer: receiveBuffer)
+    func connect(from host: UInt8 = 1, receiveBuffer: Int32? = nil) throws -> Connection {
+        try Connection.to(port: relay.port, from: host, receiveBuffer: receiveBuffer)
     }
 
     func get(_ path: String, _ fields: [String] = []) throws -> Response {
