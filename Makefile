@@ -3,6 +3,7 @@
 #   make                the three programs, optimised, in .build/release
 #   make demo           a Prometheus asked through relay and agent; KEEP=1 leaves it running
 #   make check          every test and lint; or one group: check-lint, -unit, -tsan, -e2e, -demo
+#   make check-faults   100 kills of each program under load, and bad networks; KILLS=N; as root
 #   make check-real     real applications behind it: JupyterLab in Chromium, websockets (250 MB)
 #   make fuzz           every parser, 60 s each; SECONDS=N, TARGETS='chunked keys'
 #   make format         lays out the sources as the lint wants them
@@ -22,8 +23,8 @@ programs = .build/release
 
 needs_build = libssl-dev pkg-config
 needs_demo = $(needs_build) ca-certificates curl prometheus
-needs_check = $(needs_demo) git gzip haproxy libnss-wrapper mandoc nginx-light openssl python3 \
-    tinyproxy
+needs_check = $(needs_demo) git gzip haproxy iproute2 libnss-wrapper mandoc nginx-light openssl \
+    python3 strace tinyproxy
 needs_real = $(needs_demo) chromium chromium-driver openssl python3 python3-venv
 needs_bench = $(needs_build) nginx-light openssl python3 wrk
 
@@ -46,6 +47,10 @@ check:
 check-lint check-unit check-tsan check-e2e check-demo:
 	@Tests/Checks/install-needs $(needs_check)
 	@Tests/Checks/run $(@:check-%=%)
+
+check-faults:
+	@Tests/Checks/install-needs $(needs_check)
+	@KILLS='$(KILLS)' Tests/Checks/run faults
 
 fuzz:
 	@Tests/Fuzz/run $(or $(SECONDS),60) $(TARGETS)
@@ -86,5 +91,5 @@ install:
 clean:
 	rm -rf .build
 
-.PHONY: all build demo check check-lint check-unit check-tsan check-e2e check-demo check-real fuzz \
-    format bench bench-slow install clean
+.PHONY: all build demo check check-lint check-unit check-tsan check-e2e check-demo check-faults \
+    check-real fuzz format bench bench-slow install clean

@@ -27,7 +27,7 @@ struct AgentMetrics: Sendable {
     let lastReloadTime: Gauge
     let all: Metrics
 
-    init() {
+    init(_ journal: Journal) {
         var all = Metrics()
         all.constant(
             "agent_info", "The program that runs.", labels: [("version", Version.number)])
@@ -64,6 +64,9 @@ struct AgentMetrics: Sendable {
             "When the configuration that counts was read.")
         lastReloadSucceeded.set(1)
         lastReloadTime.set(WallClock.secondsSince1970)
+        all.counter(
+            "agent_journal_lost_lines_total", "Lines of the journal that could not be written.",
+            journal.lostLines)
         self.all = all
     }
 

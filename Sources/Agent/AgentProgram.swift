@@ -53,7 +53,7 @@ package final class AgentProgram: Sendable {
     private let worker: OriginWorker
     private let pool: WorkerPool<OriginJob>
     private let metricsListener: Listener?
-    let metrics = AgentMetrics()
+    let metrics: AgentMetrics
     let journal: Journal
     let limits: AgentLimits
     /// Of this process. With the number of mirror and relay behind it, it names an instance: a
@@ -70,6 +70,7 @@ package final class AgentProgram: Sendable {
         self.configuration = configuration
         self.journal = journal
         readConfiguration = again
+        metrics = AgentMetrics(journal)
         limits = configuration.limits
         instance = Cryptography.randomBytes(12).map { hexadecimal($0) }.joined()
         links = try AgentProgram.links(configuration)

@@ -1,4 +1,4 @@
-// How many descriptors the program may have.
+// How many descriptors the program may have, and the three that are not for sockets.
 //
 // Called by: the programs' mains, before anything is opened.
 
@@ -15,5 +15,16 @@ package enum Descriptors {
         limit.rlim_cur = limit.rlim_max
         // Where it is refused the program goes on with what it has.
         _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+
+    /// Fills the places of standard input, output and error where they are closed: else a socket
+    /// would take them, and its peer would read the journal.
+    ///
+    /// Nothing can be written there, so that whoever tries learns that it is lost.
+    package static func fillStandardPlaces() {
+        for number in Int32(0)...2 where fcntl(number, F_GETFD) < 0 {
+            // The lowest free number is this one.
+            guard unsafe open("/dev/null", O_RDONLY) == number else { ExitCode.failed.exit() }
+        }
     }
 }

@@ -14,6 +14,9 @@ package struct FileError: Error, Equatable, Sendable {
     /// There is no file of that name.
     package var isMissingFile: Bool { code == ENOENT }
 
+    /// The machine lacks something, or its disk failed: the same may work later.
+    package var mayPass: Bool { code.map { [EMFILE, ENFILE, ENOMEM, EIO].contains($0) } ?? false }
+
     package var message: String { "cannot \(attempt) '\(path)': \(reason)" }
 
     init(_ attempt: String, _ path: String, errno code: Int32) {

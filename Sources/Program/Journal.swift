@@ -5,8 +5,8 @@
 // thread and nobody else.
 // Waits for: (the thread) the first line; then, while lines are only informative, 20 ms more, so
 // that a busy relay makes one write(2) for many lines.
-// Hard: what does not fit is dropped and counted, but errors have room of their own: a flood of
-// requests must not push out the line that says why the program ends.
+// Hard: what does not fit, or what standard error refuses, is lost and counted, but errors have room
+// of their own: a flood of requests must not push out the line that says why the program ends.
 
 import Glibc
 import Synchronization
@@ -73,6 +73,8 @@ package final class Journal: Sendable {
     private let descriptor: Int32
     private let systemd: Bool
     private let maximumBytes: Int
+    /// Lines that nobody can read: standard error took none at their time, or is gone.
+    package let lostLines = Counter()
 
     /// Room above `maximumBytes` that only errors and warnings may take.
     private static let reservedBytes = 64 * 1024
@@ -91,7 +93,8 @@ package final class Journal: Sendable {
         self.systemd = systemd
         try Thread.start(name: "journal") { [self] in
             var batch: [UInt8] = []
-            while true { writeNextBatch(&batch) }
+            var refusedLines = 0
+            while true { writeNextBatch(&batch, &refusedLines) }
         }
     }
 
@@ -134,6 +137,7 @@ package final class Journal: Sendable {
         let wakes = state.withLock { state in
             guard state.pending.count + line.bytes.count <= room else {
                 state.droppedLines += 1
+                lostLines.add()
                 return false
             }
             // The writer sleeps on an empty buffer, gathers on a filling one. Wake it for the
@@ -167,8 +171,10 @@ package final class Journal: Sendable {
 
     /// The body of the thread: waits for lines, gathers more for a moment, writes them.
     ///
-    /// - Parameter batch: room that is swapped with the buffer, so that neither grows anew.
-    private func writeNextBatch(_ batch: inout [UInt8]) {
+    /// - Parameters:
+    ///   - batch: room that is swapped with the buffer, so that neither grows anew.
+    ///   - refusedLines: how many were lost since the last batch that was written.
+    private func writeNextBatch(_ batch: inout [UInt8], _ refusedLines: inout Int) {
         _ = state.wait(until: .distantFuture) { state in
             state.pending.isEmpty && state.droppedLines == 0 ? nil : true
         }
@@ -183,17 +189,25 @@ package final class Journal: Sendable {
             defer { state.droppedLines = 0 }
             return state.droppedLines
         }
-        if dropped > 0 {
+        let lines = batch.count { $0 == UInt8(ascii: "\n") }
+        // A disk may have become full inside a line.
+        if refusedLines > 0 { batch.insert(UInt8(ascii: "\n"), at: 0) }
+        if dropped + refusedLines > 0 {
             let level = Level.warning
             var line = JournalLine(
                 prefix: systemd ? level.systemdPrefix : level.prefix,
-                message: "journal lines dropped, standard error is too slow")
-            line.field("COUNT", dropped)
+                message: "journal lines lost, standard error did not take them")
+            line.field("COUNT", dropped + refusedLines)
             line.end()
             batch += line.bytes
         }
-        // Where standard error is gone there is nobody left to tell: the lines are lost.
-        _ = writeAll(batch, to: descriptor)
+        if writeAll(batch, to: descriptor) == 0 {
+            refusedLines = 0
+        } else {
+            // The disk is full, or standard error is gone. Told with the next line that is written.
+            lostLines.add(lines)
+            refusedLines += dropped + lines
+        }
         state.withLock { $0.isWriting = false }
         state.broadcast()
     }

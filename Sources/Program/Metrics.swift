@@ -115,8 +115,12 @@ package struct Metrics: Sendable {
     package var names: [String] { families.map(\.name) }
 
     /// Adds a counter. Its name ends in `_total` by custom.
-    package mutating func counter(_ name: String, _ summary: String) -> Counter {
-        let counter = Counter()
+    ///
+    /// - Parameter counter: one that somebody counts with already.
+    @discardableResult
+    package mutating func counter(
+        _ name: String, _ summary: String, _ counter: Counter = Counter()
+    ) -> Counter {
         add(name, "counter", summary, [Series(labels: [], source: .counter(counter))])
         return counter
     }

@@ -58,6 +58,7 @@ package enum KeyFile {
         do throws(FileError) {
             contents = try File.read(path, maximumBytes: maximumBytes)
         } catch {
+            if error.mayPass { throw .failed(place: nil, message: error.message) }
             let remedy =
                 error.isMissingFile
                 ? " (the first key makes it: magicmirrorctl key add --user USER --role agent)" : ""

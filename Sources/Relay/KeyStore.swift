@@ -3,7 +3,8 @@
 // Called by: the workers, for each request and each agent that connects (`lookup`, `isValid`); the
 // thread that ticks twice a second, and whoever is told to reload (`refresh`). Only `refresh` reads the disk.
 // Hard: a key must stop working within a second. Whoever keeps an identity for longer than one
-// request asks `isValid` again when `generation` has changed.
+// request asks `isValid` again when `generation` has changed. And the clock may be set, both ways:
+// so expired keys are kept, and each answer depends on the time that it is now.
 
 import Program
 import Streams
@@ -44,7 +45,7 @@ package final class KeyStore: Sendable {
     /// What `refresh` found.
     package enum Change: Sendable, Equatable {
         case unchanged
-        /// Keys came, went or expired; so many are valid now.
+        /// Keys came, went or expired, or the clock was set; so many are valid now.
         case changed(keyCount: Int)
         /// The file cannot be used; the keys from before stay. Reported once for each change of it.
         case failed(StartError)
@@ -63,20 +64,29 @@ package final class KeyStore: Sendable {
         var agents: [MirrorName: [KeyIdentity]] = [:]
         /// The file when it was last read, well or not; nil: it was not there.
         var status: File.Status?
-        /// When the next key expires, in seconds since 1970.
-        var nextExpiry = Int.max
+        /// Why the file could not be read though nothing is wrong with it: the next call tries again.
+        var unread: StartError?
+        /// How many keys are valid at the times of `span`, in seconds since 1970.
+        var validCount = 0
+        var span = 0..<Int.max
 
         init(_ keys: KeysText, status: File.Status, now: Int) {
             self.status = status
             for record in keys.records {
                 let identity = KeyIdentity(record)
-                if identity.isExpired(at: now) { continue }
                 identities[record.id] = identity
                 if identity.role == .agent { agents[identity.user, default: []].append(identity) }
                 entries[prefix(of: record.digest), default: []]
                     .append(Entry(identity: identity, digest: record.digest))
-                nextExpiry = min(nextExpiry, record.expires ?? .max)
             }
+            count(at: now)
+        }
+
+        /// Counts the keys that are valid, and finds when that changes next.
+        mutating func count(at now: Int) {
+            validCount = identities.values.count { !$0.isExpired(at: now) }
+            let next = identities.values.compactMap(\.expires).filter { $0 > now }.min()
+            span = now..<max(next ?? .max, now)
         }
     }
 
@@ -103,7 +113,7 @@ package final class KeyStore: Sendable {
     /// Grows with each change of the keys.
     package var generation: Int { changes.load(ordering: .acquiring) }
 
-    package var keyCount: Int { state.withLock { $0.identities.count } }
+    package var keyCount: Int { state.withLock { $0.validCount } }
 
     /// Whose key `secret` is; nil: nobody's, or it has expired.
     package func lookup(
@@ -126,16 +136,19 @@ package final class KeyStore: Sendable {
     /// Whether an agent with some valid key may bring the mirror `user`/`name`.
     ///
     /// - Parameter byName: only keys for just this name count, not those for a pattern.
-    func hasAgentKey(user: MirrorName, name: MirrorName, byName: Bool) -> Bool {
+    func hasAgentKey(
+        user: MirrorName, name: MirrorName, byName: Bool, now: Int = WallClock.secondsSince1970
+    ) -> Bool {
         state.withLock { state in
             state.agents[user, default: []].contains { identity in
                 identity.covers(user: user, name: name)
                     && (!byName || identity.pattern.text == name.text)
+                    && !identity.isExpired(at: now)
             }
         }
     }
 
-    /// Reads the file again where it has changed, and lets expired keys go.
+    /// Reads the file again where it has changed, or could not be read; and sees what has expired.
     ///
     /// Two threads may call it at once: should the older reading win, its status is the older one
     /// too, and the next call reads again.
@@ -145,10 +158,9 @@ package final class KeyStore: Sendable {
         always: Bool = false, now: Int = WallClock.secondsSince1970
     ) -> Change {
         let status = try? File.status(of: path)
-        let (last, nextExpiry) = state.withLock { ($0.status, $0.nextExpiry) }
-        if status == last && !always {
-            return now < nextExpiry ? .unchanged : expire(now)
-        }
+        let (last, unread) = state.withLock { ($0.status, $0.unread) }
+        let isSame = status == last && !always
+        if isSame && unread == nil { return look(at: now) }
         // Whatever follows is said once: the next call compares with what was seen now.
         state.withLock { $0.status = status }
         do throws(StartError) {
@@ -156,23 +168,25 @@ package final class KeyStore: Sendable {
             let fresh = State(keys, status: status, now: now)
             state.withLock { $0 = fresh }
             changes.add(1, ordering: .releasing)
-            return .changed(keyCount: fresh.identities.count)
+            return .changed(keyCount: fresh.validCount)
         } catch {
-            return .failed(error)
+            // What is wrong with the file stays until somebody changes it.
+            var passing: StartError?
+            if case .failed = error { passing = error }
+            state.withLock { $0.unread = passing }
+            return isSame && error == unread ? look(at: now) : .failed(error)
         }
     }
 
-    private func expire(_ now: Int) -> Change {
-        let count = state.withLock { state in
-            state.identities = state.identities.filter { !$1.isExpired(at: now) }
-            state.agents = state.agents.mapValues { $0.filter { !$0.isExpired(at: now) } }
-            state.entries = state.entries.compactMapValues { entries in
-                let left = entries.filter { !$0.identity.isExpired(at: now) }
-                return left.isEmpty ? nil : left
-            }
-            state.nextExpiry = state.identities.values.compactMap(\.expires).min() ?? .max
-            return state.identities.count
+    /// Sees whether keys have expired, or become valid again since the clock was set back.
+    private func look(at now: Int) -> Change {
+        let count = state.withLock { state -> Int? in
+            if state.span.contains(now) { return nil }
+            let before = state.validCount
+            state.count(at: now)
+            return state.validCount == before ? nil : state.validCount
         }
+        guard let count else { return .unchanged }
         changes.add(1, ordering: .releasing)
         return .changed(keyCount: count)
     }

@@ -36,7 +36,7 @@ package final class Relay: Sendable {
     }
 
     let journal: Journal
-    let metrics = RelayMetrics()
+    let metrics: RelayMetrics
     let keys: KeyStore
     let registry: MirrorRegistry
     private let listeners: [Listener]
@@ -65,6 +65,7 @@ package final class Relay: Sendable {
         again: @escaping @Sendable () throws(StartError) -> RelayConfiguration
     ) throws {
         self.journal = journal
+        metrics = RelayMetrics(journal)
         readConfiguration = again
         let snapshot: ConfigurationSnapshot
         (snapshot, keys, registry) = try Relay.read(configuration)

@@ -30,7 +30,7 @@ struct RelayMetrics: Sendable {
     let lastReloadTime: Gauge
     let all: Metrics
 
-    init() {
+    init(_ journal: Journal) {
         var all = Metrics()
         all.constant(
             "relay_info", "The program that runs.", labels: [("version", Version.number)])
@@ -59,6 +59,9 @@ struct RelayMetrics: Sendable {
             "repeated_requests_total", "Requests sent to another agent after one was lost.")
         bytesIn = all.counter("request_body_bytes_total", "Bytes of request bodies taken.")
         bytesOut = all.counter("response_body_bytes_total", "Bytes of response bodies sent.")
+        all.counter(
+            "journal_lost_lines_total", "Lines of the journal that could not be written.",
+            journal.lostLines)
         duration = all.histogram("exchange_duration_seconds", "From request head to end of answer.")
         lastReloadSucceeded = all.gauge(
             "config_last_reload_successful", "Whether the last reload was taken: 1 or 0.")

@@ -69,7 +69,6 @@ package struct RawTunnel {
     ///
     /// - Parameter broken: for the other side, where this socket breaks.
     package mutating func run(broken code: ResetCode) -> End {
-        stream.probeSilence()
         // Until it ends in order: also where this program is killed.
         stream.breakOnClose(true)
         let end: End

@@ -65,8 +65,8 @@ package final class ByteStream {
     /// Takes the next `count` bytes, which `peek` has shown.
     package func skip(_ count: Int) {
         var bytes = [UInt8](repeating: 0, count: count)
-        // They are there: this neither fails nor takes fewer.
-        if count > 0 { _ = recv(descriptor, &bytes, count, Int32(MSG_DONTWAIT)) }
+        // They are there: this takes no fewer, and does not fail but by a signal.
+        while count > 0, recv(descriptor, &bytes, count, Int32(MSG_DONTWAIT)) < 0, errno == EINTR {}
     }
 
     /// Goes on without TLS, where the handshake has not begun.
@@ -212,17 +212,6 @@ package final class ByteStream {
         var linger = linger(l_onoff: breaks ? 1 : 0, l_linger: 0)
         _ = setsockopt(
             descriptor, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<linger>.size))
-    }
-
-    /// Lets the system ask within two minutes, not hours, whether a silent peer is still there.
-    package func probeSilence() {
-        for (option, value) in [(TCP_KEEPIDLE, 60), (TCP_KEEPINTVL, 15), (TCP_KEEPCNT, 4)] {
-            var value = Int32(value)
-            // Not a TCP socket: then its peer is on this machine, and can't vanish in silence.
-            _ = setsockopt(
-                descriptor, Int32(IPPROTO_TCP), option, &value,
-                socklen_t(MemoryLayout<Int32>.size))
-        }
     }
 
     // MARK: - Until a deadline

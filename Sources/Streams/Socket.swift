@@ -29,13 +29,21 @@ package struct Socket: ~Copyable {
     deinit { close(descriptor) }
 
     /// Small messages go out at once: an acknowledgement that waits for data would cost 40 ms.
-    /// And the system finds out about a peer that has vanished while nothing is sent.
+    /// And the system finds out within two minutes, not hours, about a peer that has vanished while
+    /// nothing is sent: an answer may pause for ever, and so may what is upgraded.
     func setOptions() {
-        var on: Int32 = 1
-        let size = socklen_t(MemoryLayout<Int32>.size)
+        set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+        set(SOL_SOCKET, SO_KEEPALIVE, 1)
+        set(Int32(IPPROTO_TCP), TCP_KEEPIDLE, 60)
+        set(Int32(IPPROTO_TCP), TCP_KEEPINTVL, 15)
+        set(Int32(IPPROTO_TCP), TCP_KEEPCNT, 4)
+    }
+
+    private func set(_ level: Int32, _ option: Int32, _ value: Int32) {
+        var value = value
         // Not a TCP socket, or already reset: nothing is lost.
-        _ = setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, size)
-        _ = setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, size)
+        _ = setsockopt(
+            descriptor, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
     }
 }
 

@@ -8,6 +8,16 @@ public enum DoorbellError: Error {
     case cannotCreate(Int32)
 }
 
+extension DoorbellError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .cannotCreate(let number):
+            // strerror(3) gives a constant string for every known number on glibc.
+            "cannot make an eventfd: \(String(cString: strerror(number)))"
+        }
+    }
+}
+
 /// An eventfd: `ring` from any thread makes `descriptor` readable until `clear`.
 ///
 /// Thread-safe: the kernel's counter is the only state.
@@ -23,8 +33,8 @@ public final class Doorbell: Sendable {
     deinit { close(descriptor) }
 
     public func ring() {
-        // A failure can only be EAGAIN: 2^64 - 1 rings are waiting, so it is readable.
-        _ = eventfd_write(descriptor, 1)
+        // Any other failure can only be EAGAIN: 2^64 - 1 rings are waiting, so it is readable.
+        while eventfd_write(descriptor, 1) < 0, errno == EINTR {}
     }
 
     public func clear() {

@@ -8,6 +8,17 @@ public enum ThreadError: Error {
     case cannotStart(Int32)
 }
 
+extension ThreadError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .cannotStart(let number):
+            // strerror(3) gives a constant string for every known number on glibc.
+            "cannot start a thread: \(String(cString: strerror(number)))"
+                + " (limits on processes and on memory count threads, too)"
+        }
+    }
+}
+
 /// A thread of the program. It runs its body once and ends; nobody is forced to join it.
 public enum Thread {
     /// Stack of each thread. Only address space: pages are touched as they are needed. A TLS

@@ -7,6 +7,7 @@ import Program
 struct Command {
     static func main() {
         Allocator.tune()
+        Descriptors.fillStandardPlaces()
         Descriptors.raiseLimit()
         Signals.block()
         do {

@@ -9,6 +9,7 @@ import Wire
 @main
 struct Command {
     static func main() {
+        Descriptors.fillStandardPlaces()
         let code: ExitCode
         do throws(StartError) {
             let line = try ControlCommandLine.parse(CommandLine.arguments)

@@ -161,13 +161,41 @@ private func journal(
         let lines = String(decoding: all ?? Data(), as: UTF8.self).split(separator: "\n")
         let written = lines.count { $0 == "flood X=\(line)" }
         let dropped = lines.compactMap { line in
-            let prefix = "warning: journal lines dropped, standard error is too slow COUNT="
+            let prefix = "warning: journal lines lost, standard error did not take them COUNT="
             return line.hasPrefix(prefix) ? Int(line.dropFirst(prefix.count)) : nil
         }
         #expect(lines.contains("error: the end"))
         #expect(written > 0)
         #expect(written + dropped.reduce(0, +) == 1000)
         #expect(lines.count == written + dropped.count + 1)
+    }
+
+    @Test func `lines that are refused are counted, and told of when one is taken again`() throws {
+        let capture = Capture()
+        let full = open("/dev/full", O_WRONLY)
+        let place = dup(full)
+        let journal = try Journal(level: .info, descriptor: place, systemd: false)
+        for _ in 1...3 { journal.info("lost") }
+        #expect(journal.flush(until: .after(seconds: 10)))
+        journal.warning("lost")
+        #expect(journal.flush(until: .after(seconds: 10)))
+        #expect(journal.lostLines.current == 4)
+
+        dup2(capture.descriptor, place)
+        journal.info("kept")
+        #expect(journal.flush(until: .after(seconds: 10)))
+        journal.info("kept too")
+        #expect(journal.flush(until: .after(seconds: 10)))
+        dup2(full, place)
+        #expect(
+            try capture.text() == """
+
+                kept
+                warning: journal lines lost, standard error did not take them COUNT=4
+                kept too
+
+                """)
+        #expect(journal.lostLines.current == 4)
     }
 
     @Test func `lines of many threads are whole and none is lost`() throws {

@@ -84,7 +84,24 @@ import Wire
         #expect(store.refresh(now: 2_000_000_000) == .changed(keyCount: 0))
         #expect(store.generation == before + 1)
         #expect(store.refresh(now: 2_000_000_001) == .unchanged)
-        #expect(store.lookup(bytes(key.secret), now: 1_999_999_999) == nil)
+        #expect(store.keyCount == 0)
+    }
+
+    @Test func `a clock that was wrong for a while takes no key with it`() throws {
+        let key = try add(.agent, pattern: "prom", expires: 2_000_000_000)
+        let store = try KeyStore(path: path, now: 1_900_000_000)
+        let identity = try #require(store.lookup(bytes(key.secret), now: 1_900_000_000))
+        #expect(store.refresh(now: 2_100_000_000) == .changed(keyCount: 0))
+        #expect(!store.isValid(identity, now: 2_100_000_000))
+        #expect(!store.hasAgentKey(user: alice, name: prom, byName: true, now: 2_100_000_000))
+
+        #expect(store.refresh(now: 1_900_000_001) == .changed(keyCount: 1))
+        #expect(store.isValid(identity, now: 1_900_000_001))
+        #expect(store.lookup(bytes(key.secret), now: 1_900_000_001) == identity)
+        #expect(store.hasAgentKey(user: alice, name: prom, byName: true, now: 1_900_000_001))
+        // A small step back changes nothing, and its time still comes.
+        #expect(store.refresh(now: 1_900_000_000) == .unchanged)
+        #expect(store.refresh(now: 2_000_000_000) == .changed(keyCount: 0))
     }
 
     @Test func `a key that has expired before the start is none`() throws {

@@ -27,6 +27,30 @@ import Threads
         #expect(try dialled.read(appendingTo: &bytes, room: 1, until: soon) == .bytes(1))
     }
 
+    @Test func `a peer that has vanished is noticed within two minutes, on either side`() throws {
+        let listener = try Listener(SocketAddress.resolve(host: "127.0.0.1", port: 0)[0])
+        let dialled = ByteStream(
+            try dial(host: "127.0.0.1", port: listener.address.port, until: soon))
+        guard let socket = try listener.accept(until: soon) else {
+            Issue.record("nobody came")
+            return
+        }
+        let accepted = ByteStream(socket)
+        func option(_ stream: ByteStream, _ level: Int32, _ name: Int32) -> Int {
+            var value: Int32 = 0
+            var length = socklen_t(MemoryLayout<Int32>.size)
+            getsockopt(stream.descriptor, level, name, &value, &length)
+            return Int(value)
+        }
+        for stream in [dialled, accepted] {
+            #expect(option(stream, SOL_SOCKET, SO_KEEPALIVE) == 1)
+            let tcp = Int32(IPPROTO_TCP)
+            let probes = option(stream, tcp, TCP_KEEPINTVL) * option(stream, tcp, TCP_KEEPCNT)
+            #expect(option(stream, tcp, TCP_KEEPIDLE) + probes <= 120)
+            #expect(option(stream, tcp, TCP_NODELAY) == 1)
+        }
+    }
+
     @Test func `a unix socket is listened on and dialled`() throws {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent(
             "streams-\(UUID().uuidString.prefix(8))"

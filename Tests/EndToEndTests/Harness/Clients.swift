@@ -13,6 +13,16 @@ extension Stage {
         return try curl(relay.url(path), trust + authorization + options, deadline)
     }
 
+    /// What a program counts, from its metrics on a unix socket.
+    func metric(_ name: String, at socket: String) throws -> Int {
+        let page = try curl("http://a/metrics", ["--unix-socket", socket])
+        let line = page.text.split(separator: "\n").first { $0.hasPrefix("magicmirror_\(name) ") }
+        guard let number = line.flatMap({ Int($0.split(separator: " ")[1]) }) else {
+            throw Failure("no metric '\(name)': \(page.error)")
+        }
+        return number
+    }
+
     /// Runs curl with `options`, and reads what it shows of the answer.
     func curl(
         _ url: String, _ options: [String], _ deadline: Deadline = .patient

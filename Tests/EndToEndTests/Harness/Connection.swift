@@ -68,9 +68,7 @@ final class Connection {
 
     /// Closes with a reset instead of an orderly end.
     func abort() {
-        var option = linger(l_onoff: 1, l_linger: 0)
-        setsockopt(
-            descriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
+        resetOnClose(descriptor)
         close()
     }
 
@@ -198,6 +196,12 @@ final class Connection {
             if result == 0 || errno != EINTR { return false }
         }
     }
+}
+
+/// Makes the close of a socket a reset instead of an orderly end.
+func resetOnClose(_ descriptor: Int32) {
+    var option = linger(l_onoff: 1, l_linger: 0)
+    setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
 }
 
 /// Calls `body` with the loopback address, or another of its network, and `port`.

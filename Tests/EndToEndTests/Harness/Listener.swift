@@ -1,4 +1,4 @@
-// A listening TCP socket on a free loopback port.
+// A listening socket: TCP on a free loopback port, or a unix socket.
 
 import Foundation
 
@@ -24,6 +24,26 @@ final class Listener: Sendable {
         port = Int(UInt16(bigEndian: address.sin_port))
     }
 
+    /// Listens on a unix socket, which has no port.
+    init(unix path: String) throws {
+        let made = closedOnExec { [socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)] }[0]
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        let status = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(made, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        guard status == 0, listen(made, 512) == 0 else {
+            close(made)
+            throw Failure("cannot listen on \(path): \(String(cString: strerror(errno)))")
+        }
+        _ = fcntl(made, F_SETFL, fcntl(made, F_GETFL) | O_NONBLOCK)
+        descriptor = made
+        port = 0
+    }
+
     /// Waits for the next connection.
     ///
     /// - Returns: nil once the listener is shut, or after `deadline`.
@@ -45,4 +65,16 @@ final class Listener: Sendable {
 
     /// A port that nothing listened on a moment ago, for programs that can't choose one themselves.
     static func freePort() throws -> Int { try Listener().port }
+
+    /// A free port that the system gives to nobody who asks for any, nor to a connection that goes
+    /// out: it stays free while the program that had it is started again.
+    static func lastingPort() throws -> Int {
+        for _ in 0..<100 {
+            let port = Int.random(in: 20_000..<30_000)
+            let made = closedOnExec { [socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)] }[0]
+            defer { close(made) }
+            if withLoopback(port: port, { bind(made, $0, $1) }) == 0 { return port }
+        }
+        throw Failure("no free port")
+    }
 }

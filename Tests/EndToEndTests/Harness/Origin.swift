@@ -16,15 +16,20 @@ final class Origin: Sendable {
     private let record = Signalled(Record())
     private let listener: Listener
 
+    private let path: String?
+
     var port: Int { listener.port }
-    var url: String { "http://127.0.0.1:\(port)" }
+    var url: String { path.map { "unix:\($0)" } ?? "http://127.0.0.1:\(port)" }
     var accepted: Int { record.withLock { $0.accepted } }
     var requests: [Request] { record.withLock { $0.requests } }
     var problems: [String] { record.withLock { $0.problems } }
 
     /// Runs `script` on each connection; it closes when the script returns.
-    init(_ script: @escaping @Sendable (Visit) throws -> Void) throws {
-        let listener = try Listener()
+    ///
+    /// - Parameter path: of the unix socket to listen on instead of a port.
+    init(unix path: String? = nil, _ script: @escaping @Sendable (Visit) throws -> Void) throws {
+        let listener = try path.map { try Listener(unix: $0) } ?? Listener()
+        self.path = path
         let record = self.record
         self.listener = listener
         Thread.detachNewThread {

@@ -10,6 +10,7 @@ final class Relay: Sendable {
     }
 
     let stage: Stage
+    private let path: String
     /// The arguments it was started with.
     let arguments: [String]
     let keys: String
@@ -25,21 +26,24 @@ final class Relay: Sendable {
     var isSecure: Bool { scheme == "https" }
     var remote: String { (isSecure ? "wss://" : "ws://") + address + "/mirror" }
 
+    /// - Parameter path: the program, or one that becomes it.
     init(
-        _ stage: Stage, arguments: [String], keys: String, authority: String?
+        _ stage: Stage, program path: String = Built.relay, arguments: [String], keys: String,
+        authority: String?
     ) throws {
         self.stage = stage
+        self.path = path
         self.arguments = arguments
         self.keys = keys
         self.authority = authority
         scheme = authority == nil ? "http" : "https"
-        running = Signalled(try Self.start(stage, arguments))
+        running = Signalled(try Self.start(stage, path, arguments))
     }
 
     private static func start(
-        _ stage: Stage, _ arguments: [String]
+        _ stage: Stage, _ path: String, _ arguments: [String]
     ) throws -> (program: Program, addresses: [String]) {
-        let program = try stage.start(Built.relay, arguments)
+        let program = try stage.start(path, arguments)
         let line = try program.expectReady("ready address=")
         let addresses = line.split(separator: " ").dropFirst().compactMap { word in
             word.hasPrefix("address=") ? String(word.dropFirst("address=".count)) : nil
@@ -54,7 +58,7 @@ final class Relay: Sendable {
         try stage.write(
             "relay.conf",
             text.replacingOccurrences(of: "listen = 127.0.0.1:0", with: "listen = \(address)"))
-        let started = try Self.start(stage, arguments)
+        let started = try Self.start(stage, path, arguments)
         running.withLock { $0 = started }
     }
 
@@ -104,14 +108,18 @@ extension Stage {
 
     /// Starts a relay by a configuration file.
     ///
-    /// - Parameter more: further lines of the file; sections come last.
+    /// - Parameters:
+    ///   - path: the program, or one that becomes it.
+    ///   - more: further lines of the file; sections come last.
     func relay(
-        plaintext: Bool = true, listen: [String] = ["127.0.0.1:0"], _ more: String = ""
+        program path: String = Built.relay, plaintext: Bool = true,
+        listen: [String] = ["127.0.0.1:0"], _ more: String = ""
     ) throws -> Relay {
         let authority = plaintext ? nil : try certificate("relay")
         let file = try relayConfiguration(listen: listen, certificate: authority, more)
         return try Relay(
-            self, arguments: ["--config", file], keys: path("keys"), authority: authority?.file)
+            self, program: path, arguments: ["--config", file], keys: self.path("keys"),
+            authority: authority?.file)
     }
 
     /// Writes relay.conf, and an empty keys file where there is none.
@@ -149,14 +157,16 @@ extension Stage {
     }
 
     /// Starts an agent that need not come to be connected.
+    ///
+    /// - Parameter path: the program, or one that becomes it.
     func startAgent(
-        _ relay: Relay, key: String, name: String = "prom", local: String, _ options: [String] = [],
-        environment: [String: String] = [:]
+        _ relay: Relay, program path: String = Built.agent, key: String, name: String = "prom",
+        local: String, _ options: [String] = [], environment: [String: String] = [:]
     ) throws -> Program {
         let keyFile = try write("agent-\(name).key", key + "\n")
         let trust = relay.authority.map { ["--ca-file", $0] } ?? []
         return try start(
-            Built.agent,
+            path,
             [
                 "--remote", relay.remote, "--apikey-file", keyFile, "--name", name,
                 "--local", local,
@@ -165,23 +175,25 @@ extension Stage {
 
     /// A relay, an agent, an origin and a client key: what most scenarios begin with.
     func mirror(
-        _ origin: Origin, plaintext: Bool = true, relay more: String = "",
-        agent options: [String] = []
+        _ origin: Origin, programs: Programs = Programs(), plaintext: Bool = true, port: Int = 0,
+        relay more: String = "", agent options: [String] = []
     ) throws -> Mirror {
         try mirror(
-            local: keep(origin).url, plaintext: plaintext, relay: more, agent: options)
+            local: keep(origin).url, programs: programs, plaintext: plaintext, port: port,
+            relay: more, agent: options)
     }
 
     func mirror(
-        local: String, plaintext: Bool = true, relay more: String = "",
-        agent options: [String] = [],
-        environment: [String: String] = [:]
+        local: String, programs: Programs = Programs(), plaintext: Bool = true, port: Int = 0,
+        relay more: String = "", agent options: [String] = [], environment: [String: String] = [:]
     ) throws -> Mirror {
         let agentKey = try addKey(role: "agent", name: "prom")
         let clientKey = try addKey(role: "client")
-        let relay = try self.relay(plaintext: plaintext, more)
+        let relay = try self.relay(
+            program: programs.relay, plaintext: plaintext, listen: ["127.0.0.1:\(port)"], more)
         let agent = try startAgent(
-            relay, key: agentKey.secret, local: local, options, environment: environment)
+            relay, program: programs.agent, key: agentKey.secret, local: local, options,
+            environment: environment)
         _ = try agent.expectReady("ready mirror=prom ")
         return Mirror(relay: relay, agent: agent, agentKey: agentKey, clientKey: clientKey)
     }

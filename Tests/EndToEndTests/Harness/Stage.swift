@@ -99,6 +99,18 @@ final class Stage: Sendable {
             error: String(decoding: try program.log.all(deadline), as: UTF8.self))
     }
 
+    /// Both programs, each run by a script.
+    ///
+    /// - Parameter line: of the shell, given the program's path; it has to become the program.
+    func scripted(_ line: (String) -> String) throws -> Programs {
+        var programs = Programs()
+        programs.relay = try write(
+            "magicmirrord", "#!/bin/sh\nexec \(line(Built.relay))\n", mode: 0o700)
+        programs.agent = try write(
+            "magicmirror", "#!/bin/sh\nexec \(line(Built.agent))\n", mode: 0o700)
+        return programs
+    }
+
     /// Waits for one of `slots`, which is given back with the stage.
     func take(_ slots: Slots) throws {
         try slots.take()
@@ -171,6 +183,12 @@ struct Authority {
         ])
         return made
     }
+}
+
+/// What is run as relay and agent.
+struct Programs {
+    var relay = Built.relay
+    var agent = Built.agent
 }
 
 /// The paths of the built programs.
