@@ -2,7 +2,9 @@
 #
 #   make                the three programs, optimised, in .build/release
 #   make demo           a Prometheus asked through relay and agent; KEEP=1 leaves it running
-#   make check          every test and lint; or one group: check-lint, -unit, -tsan, -e2e, -demo
+#   make check          every test and lint; or one group: check-lint, -tsan, -e2e, -fuzz, -demo
+#   make check-unit     the unit tests as they are; `make check` runs them under both sanitizers
+#   make check-asan     unit and end-to-end tests under the address sanitizer, leaks too
 #   make check-faults   100 kills of each program under load, and bad networks; KILLS=N; as root
 #   make check-real     real applications behind it: JupyterLab in Chromium, websockets (250 MB)
 #   make fuzz           every parser, 60 s each; SECONDS=N, TARGETS='chunked keys'
@@ -42,15 +44,19 @@ demo:
 
 check:
 	@Tests/Checks/install-needs $(needs_check)
-	@Tests/Checks/run lint unit tsan e2e demo
+	@Tests/Checks/run lint asan tsan e2e fuzz demo
 
-check-lint check-unit check-tsan check-e2e check-demo:
+check-lint check-unit check-tsan check-e2e check-fuzz check-demo:
 	@Tests/Checks/install-needs $(needs_check)
 	@Tests/Checks/run $(@:check-%=%)
 
 check-faults:
 	@Tests/Checks/install-needs $(needs_check)
 	@KILLS='$(KILLS)' Tests/Checks/run faults
+
+check-asan:
+	@Tests/Checks/install-needs $(needs_check)
+	@Tests/Checks/run asan asan-e2e
 
 fuzz:
 	@Tests/Fuzz/run $(or $(SECONDS),60) $(TARGETS)
@@ -91,5 +97,5 @@ install:
 clean:
 	rm -rf .build
 
-.PHONY: all build demo check check-lint check-unit check-tsan check-e2e check-demo check-faults \
-    check-real fuzz format bench bench-slow install clean
+.PHONY: all build demo check check-lint check-unit check-tsan check-asan check-e2e check-fuzz \
+    check-demo check-faults check-real fuzz format bench bench-slow install clean

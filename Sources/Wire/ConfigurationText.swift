@@ -47,19 +47,20 @@ package struct ConfigurationText: Sendable, Equatable {
 
     private mutating func take(_ text: String, line: Int) throws(TextError) {
         let content = text.trimmed
-        if content.isEmpty || content.hasPrefix("#") { return }
-        if content.hasPrefix("[") {
+        // By bytes, here and below: a character of Swift's may be a sign of ours and accents on it.
+        if content.isEmpty || content.utf8.first == 0x23 { return }
+        if content.utf8.first == 0x5B {
             try takeHeading(Self.withoutComment(content), line: line)
             return
         }
-        guard let equals = content.firstIndex(of: "=") else {
+        guard let equals = content.utf8.firstIndex(of: 0x3D) else {
             throw TextError("no '=' in '\(content)' (write 'key = value')")
         }
         let key = content[..<equals].trimmed
         guard !key.isEmpty, key.utf8.allSatisfy({ $0.isLetter || $0.isDigit || $0 == 0x2D }) else {
             throw TextError("'\(key)' is not a key (letters, digits and '-')")
         }
-        let value = try Self.value(content[equals...].dropFirst().trimmed)
+        let value = try Self.value(content[content.utf8.index(after: equals)...].trimmed)
         let entry = ConfigurationEntry(key: key, value: value, line: line)
         if sections.isEmpty {
             top.entries.append(entry)
@@ -69,12 +70,14 @@ package struct ConfigurationText: Sendable, Equatable {
     }
 
     private mutating func takeHeading(_ content: String, line: Int) throws(TextError) {
-        guard content.hasSuffix("]") else { throw TextError("no ']' at the end of '\(content)'") }
-        let inside = content.dropFirst().dropLast().trimmed
+        guard content.utf8.last == 0x5D else {
+            throw TextError("no ']' at the end of '\(content)'")
+        }
+        let inside = String(content.unicodeScalars.dropFirst().dropLast()).trimmed
         let blank = inside.utf8.firstIndex(where: \.isBlank) ?? inside.endIndex
         let kind = String(inside[..<blank])
         let name = inside[blank...].trimmed
-        guard !kind.isEmpty, !inside.contains("["), !inside.contains("]") else {
+        guard !kind.isEmpty, !inside.utf8.contains(0x5B), !inside.utf8.contains(0x5D) else {
             throw TextError("'\(content)' is not a section (write '[kind name]')")
         }
         if let first = sections.first(where: { $0.kind == kind && $0.name == name }) {
@@ -85,23 +88,24 @@ package struct ConfigurationText: Sendable, Equatable {
 
     /// The value in `text`, which may be quoted and may be followed by a comment.
     private static func value(_ text: String) throws(TextError) -> String {
-        guard text.hasPrefix("\"") else { return withoutComment(text) }
-        var value = ""
-        var rest = text.dropFirst()
-        while let character = rest.popFirst() {
-            switch character {
+        guard text.utf8.first == 0x22 else { return withoutComment(text) }
+        var value = String.UnicodeScalarView()
+        var rest = text.unicodeScalars.dropFirst()
+        while let scalar = rest.popFirst() {
+            switch scalar {
             case "\"":
-                let isBlank = rest.isEmpty || rest.utf8.first?.isBlank == true
-                guard isBlank, withoutComment(String(rest)).isEmpty else {
-                    throw TextError("'\(rest.trimmed)' behind the closing quotation mark")
+                let behind = String(rest)
+                let isBlank = behind.utf8.first.map(\.isBlank) ?? true
+                guard isBlank, withoutComment(behind).isEmpty else {
+                    throw TextError("'\(behind.trimmed)' behind the closing quotation mark")
                 }
-                return value
+                return String(value)
             case "\\":
                 guard let escaped = rest.popFirst(), escaped == "\"" || escaped == "\\" else {
                     throw TextError("backslash before neither '\"' nor '\\' in a quoted value")
                 }
                 value.append(escaped)
-            default: value.append(character)
+            default: value.append(scalar)
             }
         }
         throw TextError("quotation mark not closed")

@@ -124,7 +124,7 @@ package struct KeysText: Sendable, Equatable {
                 }
                 continue
             }
-            if text.trimmed.isEmpty || text.hasPrefix("#") {
+            if text.trimmed.isEmpty || text.utf8.first == 0x23 {
                 keys.lines.append(.comment(text))
                 continue
             }

@@ -11,9 +11,9 @@ struct DrainTests {
             #expect(try mirror.get("/x").status == 200)
             let idle = try mirror.connect()
             mirror.agent.send(signal)
-            #expect(try mirror.agent.exit(.after(5)) == .code(0))
+            #expect(try mirror.agent.exit(.prompt) == .code(0))
             mirror.relay.program.send(signal)
-            #expect(try mirror.relay.program.exit(.after(5)) == .code(0))
+            #expect(try mirror.relay.program.exit(.prompt) == .code(0))
             #expect(try idle.readToEnd().isEmpty)
         }
     }
@@ -62,8 +62,8 @@ struct DrainTests {
             let mirror = try stage.mirror(origin, relay: "drain-timeout = 1s\n")
             let (client, head) = try firstHalf(mirror)
             mirror.relay.program.send(SIGTERM)
-            #expect(try !client.readBody(head, .after(10)).isWhole)
-            #expect(try mirror.relay.program.exit(.after(10)) == .code(0))
+            #expect(try !client.readBody(head, .prompt).isWhole)
+            #expect(try mirror.relay.program.exit(.prompt) == .code(0))
         }
     }
 

@@ -132,7 +132,7 @@ struct StreamingTests {
     }
 
     @Test(arguments: [true, false])
-    func `an origin is closed within two seconds after its client has gone`(talks: Bool) throws {
+    func `an origin is closed once its client has gone`(talks: Bool) throws {
         try stage { stage in
             let begun = Gate()
             let origin = try Origin { visit in
@@ -149,7 +149,7 @@ struct StreamingTests {
             try client.write(mirror.request("GET", "/x"))
             try begun.wait("the request is at the origin")
             client.close()
-            #expect(origin.waitForEnded(1, .after(3)))
+            #expect(origin.waitForEnded(1, .prompt))
             #expect(try mirror.agent.peakResidentKiB() > 0, "the agent lives")
         }
     }

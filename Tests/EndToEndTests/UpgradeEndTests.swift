@@ -91,14 +91,14 @@ struct UpgradeEndTests {
         }
     }
 
-    @Test func `an origin is closed within two seconds after its client has gone`() throws {
+    @Test func `an origin is closed once its client has gone`() throws {
         try stage { stage in
             let (origin, result) = try endOf()
             let mirror = try stage.mirror(origin)
             let client = try mirror.upgraded()
             #expect(try client.echoes("hello"))
             client.close()
-            #expect(result.wait(.after(2)) { $0 } != nil)
+            #expect(result.wait(.prompt) { $0 } != nil)
         }
     }
 
@@ -126,7 +126,7 @@ struct UpgradeEndTests {
             let client = try mirror.upgraded()
             #expect(try client.echoes("hello"))
             try mirror.relay.revoke(mirror.clientKey)
-            #expect(try client.readToEnd(.after(3)).isEmpty)
+            #expect(try client.readToEnd(.prompt).isEmpty)
             #expect(client.state == .reset)
             #expect(result.wait(.patient) { $0 } == .reset)
             try mirror.relay.expectLine(status: 101, error: "http_request_denied")
@@ -200,7 +200,8 @@ struct UpgradeEndTests {
             #expect(origin.problems.isEmpty, "\(origin.problems)")
             for program in [mirror.relay.program, mirror.agent] {
                 let peak = try program.peakResidentKiB()
-                #expect(peak < 32 * 1024, "\(program.name) had \(peak) KiB")
+                #expect(
+                    peak < 32 * 1024 || Program.areSanitized, "\(program.name) had \(peak) KiB")
             }
             let line = try mirror.relay.expectLine(status: 101)
             #expect(line.contains(" BYTES_IN=\(size) BYTES_OUT=\(size) "), "\(line)")

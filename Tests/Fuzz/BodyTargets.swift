@@ -1,6 +1,6 @@
-// Bodies and messages: chunked coding, WebSocket frames, messages of protocol v2.
+// Bodies and frames: chunked coding, WebSocket frames, messages of protocol v2.
 
-private struct Decoded: Equatable {
+struct Decoded: Equatable {
     var data: [UInt8] = []
     var trailers: [UInt8]?
     var isEnded = false
@@ -9,7 +9,7 @@ private struct Decoded: Equatable {
 }
 
 /// Decodes with a buffer that grows by `step` bytes.
-private func decoded(_ bytes: [UInt8], step: Int) -> Decoded {
+func decoded(_ bytes: [UInt8], step: Int) -> Decoded {
     var result = Decoded()
     var decoder = ChunkedDecoder()
     var at = 0
@@ -126,5 +126,8 @@ func message(_ bytes: [UInt8]) {
         let kept = try? Reset.parse(text, 0..<text.count)
         promise(kept.map { reset.reason.hasPrefix($0.reason) } == true, "another reset")
         promise(text.count <= 2 + Reset.maximumReasonBytes, "a reason beyond its limit")
+    }
+    if let trailers = try? Fields.parse(trailers: bytes[payload]) {
+        promise(trailers.bytes.dropLast(2) == bytes[payload], "other trailers")
     }
 }

@@ -1,6 +1,6 @@
 // What libFuzzer calls with each input: one of the targets, named by FUZZ_TARGET.
 //
-// Built with all of Sources/Wire in one module by Tests/Fuzz/run. A target reads an input as its
+// Built by Tests/Fuzz/run in one module with the sources that it fuzzes. A target reads an input as its
 // parser would from the network and traps where a promise does not hold: not only a crash, but
 // also a value that changes when it is written and read again, or a result that depends on how
 // the bytes were split.
@@ -12,9 +12,11 @@
 private typealias Target = @Sendable ([UInt8]) -> Void
 
 private let targets: [String: Target] = [
-    "request-head": requestHead, "response-head": responseHead, "chunked": chunked,
-    "frame": frame, "message": message, "configuration": configuration, "keys": keys,
-    "text": text, "proxy-header": proxyHeader, "json": json,
+    "address": address, "body": body, "chunked": chunked, "configuration": configuration,
+    "frame": frame, "json": json, "keys": keys, "mapped": mapped, "message": message,
+    "pattern": pattern, "percent": percent, "proxy-header": proxyHeader, "quantity": quantity,
+    "request-head": requestHead, "response-head": responseHead, "route": route,
+    "upgrade": upgrade, "version-1": version1, "web-socket": webSocket,
 ]
 
 private let target: Target = {

@@ -40,7 +40,7 @@ private func journal(
         journal.warning("session ended")
         journal.error("cannot go on") { $0.field("COUNT", -5) }
         journal.debug("detail")
-        #expect(journal.flush(until: .after(seconds: 10)))
+        #expect(journal.flush(until: .after(seconds: 60)))
         #expect(
             try capture.text() == """
                 request MIRROR=alice/prom STATUS=502 ERROR=connection_refused DURATION_MS=12.034
@@ -59,7 +59,7 @@ private func journal(
         journal.warning("shown")
         #expect(!journal.writes(.info))
         #expect(journal.writes(.error))
-        #expect(journal.flush(until: .after(seconds: 10)))
+        #expect(journal.flush(until: .after(seconds: 60)))
         #expect(try capture.text() == "warning: shown\n")
     }
 
@@ -70,7 +70,7 @@ private func journal(
         journal.warning("b")
         journal.info("c")
         journal.debug("d")
-        #expect(journal.flush(until: .after(seconds: 10)))
+        #expect(journal.flush(until: .after(seconds: 60)))
         #expect(try capture.text() == "<3>error: a\n<4>warning: b\n<6>c\n<7>debug: d\n")
     }
 
@@ -95,7 +95,7 @@ private func journal(
         let capture = Capture()
         let journal = try journal(capture)
         journal.info("request") { $0.field("TARGET", value) }
-        #expect(journal.flush(until: .after(seconds: 10)))
+        #expect(journal.flush(until: .after(seconds: 60)))
         #expect(try capture.text() == "request TARGET=\(written)\n")
     }
 
@@ -155,9 +155,9 @@ private func journal(
             read.withLock { $0 = all ?? Data() }
             read.broadcast()
         }
-        #expect(journal.flush(until: .after(seconds: 10)))
+        #expect(journal.flush(until: .after(seconds: 60)))
         try capture.pipe.fileHandleForWriting.close()
-        let all = read.wait(until: .after(seconds: 10)) { $0 }
+        let all = read.wait(until: .after(seconds: 60)) { $0 }
         let lines = String(decoding: all ?? Data(), as: UTF8.self).split(separator: "\n")
         let written = lines.count { $0 == "flood X=\(line)" }
         let dropped = lines.compactMap { line in
@@ -214,8 +214,8 @@ private func journal(
                 done.broadcast()
             }
         }
-        #expect(done.wait(until: .after(seconds: 10)) { $0 == 4 ? true : nil } == true)
-        #expect(journal.flush(until: .after(seconds: 10)))
+        #expect(done.wait(until: .after(seconds: 60)) { $0 == 4 ? true : nil } == true)
+        #expect(journal.flush(until: .after(seconds: 60)))
         let lines = try capture.text().split(separator: "\n").map(String.init)
         for thread in 0..<4 {
             let own = lines.filter { $0.hasPrefix("line THREAD=\(thread) ") }

@@ -18,7 +18,7 @@ import Threads
             taken.withLock { $0 = signal }
             taken.broadcast()
         }
-        #expect(taken.wait(until: .after(seconds: 10)) { $0 } == expected)
+        #expect(taken.wait(until: .after(seconds: 60)) { $0 } == expected)
     }
 
     @Test func `a write to a closed pipe is an error, not the end`() throws {
@@ -33,6 +33,6 @@ import Threads
             written.withLock { $0 = code }
             written.broadcast()
         }
-        #expect(written.wait(until: .after(seconds: 10)) { $0 } == EPIPE)
+        #expect(written.wait(until: .after(seconds: 60)) { $0 } == EPIPE)
     }
 }

@@ -6,8 +6,8 @@ import Glibc
 import Streams
 import Threads
 
-/// For a wait that succeeds where the code is right: long enough for a busy machine.
-var soon: Deadline { .after(seconds: 60) }
+/// For a wait that succeeds where the code is right: long enough for a busy machine and a sanitizer.
+var soon: Deadline { .after(seconds: 300) }
 
 /// Threads of a test, and the wait for their end.
 final class Crew: Sendable {

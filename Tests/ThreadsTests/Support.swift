@@ -6,7 +6,7 @@ import Testing
 import Threads
 
 /// For a wait that succeeds where the code is right: long enough for a busy machine.
-var soon: Deadline { .after(seconds: 30) }
+var soon: Deadline { .after(seconds: 300) }
 
 /// Threads of a test, and the wait for their end.
 final class Crew: Sendable {

@@ -46,6 +46,9 @@ import Testing
             ("k = \" a \"  # b", " a "), ("k = \"\"", ""), (#"k = "a\"b\\c""#, #"a"b\c"#),
             ("k = a\"b", "a\"b"), ("k = é", "é"), ("k=v\r", "v"), ("\u{FEFF}k = v", "v"),
             (#"k = a\b"#, #"a\b"#), ("k = \"a\"#", nil), ("k = \"a\" #", "a"),
+            // An accent on what begins, ends or separates something.
+            ("k = \"\u{301} # a\"", "\u{301} # a"), ("k =\u{301}", "\u{301}"),
+            ("k = \"\\\"\u{301}\"", "\"\u{301}"), ("#\u{301}\nk = v", "v"),
         ] as [(String, String?)])
     func `a value is read without its comment and its quotation marks`(
         line: String, value: String?

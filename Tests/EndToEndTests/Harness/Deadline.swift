@@ -10,8 +10,12 @@ struct Deadline {
         Deadline(end: .now + .seconds(seconds))
     }
 
-    /// For whatever happens within a moment on an idle machine.
-    static var patient: Deadline { .after(20) }
+    /// For whatever happens within a moment on an idle machine; one that is full of other work takes
+    /// half a minute to start a program.
+    static var patient: Deadline { .after(60) }
+
+    /// For what must come by itself, and not by one of the programs' limits of 30 s and more.
+    static var prompt: Deadline { .after(25) }
 
     /// For steps that move gigabytes.
     static var long: Deadline { .after(400) }

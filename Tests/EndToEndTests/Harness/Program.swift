@@ -47,6 +47,7 @@ final class Program: Sendable {
     ) throws {
         let words = ["setpriv", "--pdeathsig", "KILL", "--", path] + arguments
         var variables = ["PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+        variables.merge(Program.sanitizerOptions) { $1 }
         variables.merge(environment) { $1 }
 
         let outputs = closedOnExec(pipePair)
@@ -127,6 +128,25 @@ final class Program: Sendable {
     /// How the program ended, where it did and nobody here asked for it.
     var unasked: Exit? {
         wasSignalled.load(ordering: .relaxed) ? nil : exit.withLock { $0 }
+    }
+
+    /// What sanitizers are told, where the tests run under one: its programs are told the same.
+    private static let sanitizerOptions = ProcessInfo.processInfo.environment.filter {
+        $0.key.hasSuffix("SAN_OPTIONS")
+    }
+
+    /// Whether programs run under the address sanitizer, take several times the memory for it, and
+    /// look for leaks as they exit.
+    static let areSanitized = sanitizerOptions.values.contains { $0.contains("detect_leaks=1") }
+
+    /// Ends the program; where it looks for leaks then, lets it come to that. A second signal tells
+    /// it not to wait for anybody.
+    func endChecked() {
+        if Program.areSanitized, name.hasPrefix("magicmirror") {
+            let deadline = Deadline.patient
+            while exit.wait(.after(0.1), for: { $0 }) == nil, !deadline.hasPassed { send(SIGTERM) }
+        }
+        end()
     }
 
     /// Ends the program at once and waits until it is gone.

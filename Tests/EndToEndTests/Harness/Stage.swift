@@ -35,7 +35,7 @@ final class Stage: Sendable {
             if case .signal(let signal) = program.unasked {
                 Issue.record("\(program.name) died of signal \(signal)\n\(program.logTail)")
             }
-            program.end()
+            program.endChecked()
         }
         if ProcessInfo.processInfo.environment["MAGICMIRROR_TEST_LOG"] != nil {
             FileHandle.standardError.write(Data((logs + "\n").utf8))
