@@ -43,9 +43,9 @@ struct ClientWorker: Sendable {
     /// How long a worker waits for the next request of its connection. A busy client is back
     /// sooner, and saves the way through the parking lot.
     private static let lingerMilliseconds = 20
-    /// What a connection that rested gets for its first bytes, which most heads fit; then as much
-    /// again as it has. Large buffers that come and go for each byte of a slow head, between small
-    /// things that stay, would leave the memory in pieces.
+    /// What a connection that rested gets for its first bytes, which most heads fit. Large buffers
+    /// that come and go for each byte of a slow head, between small things that stay, would leave
+    /// the memory in pieces.
     private static let firstRead = 960
     /// What is thrown away of a lingering connection before other connections have their turn.
     private static let maximumDiscarded = 1024 * 1024
@@ -116,12 +116,18 @@ struct ClientWorker: Sendable {
                     Answer(error), on: connection, Asked(unreadable: connection),
                     reason: error.reason)
             }
-            switch fill(connection, room: max(ClientWorker.firstRead, connection.input.capacity)) {
+            switch fill(connection, room: ClientWorker.room(in: connection.input)) {
             case .bytes: continue
             case .nothing: return waitForHead(connection)
             case .end: return .close
             }
         }
+    }
+
+    /// How much to read of a head. It grows with what has come, never with the memory that was
+    /// taken for it, or a client that sends single bytes could double that each time.
+    private static func room(in input: InputBuffer) -> Int {
+        min(max(firstRead, input.isEmpty ? input.capacity : input.count), 8 * 1024)
     }
 
     private func fill(_ connection: ClientConnection, room: Int) -> Arrival {
