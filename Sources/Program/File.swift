@@ -6,6 +6,7 @@
 // the one it replaces.
 
 import Glibc
+import Threads
 
 package enum File {
     /// What stat(2) says that we act on. Two equal values: the file has not changed.
@@ -64,39 +65,57 @@ package enum File {
 
     /// Reads the whole file, which may also be a pipe.
     ///
+    /// - Parameter timeout: for a pipe to be written and closed.
     /// - Throws: also where it holds more than `limit` bytes.
-    package static func read(_ path: String, maximumBytes limit: Int) throws(FileError) -> Contents
-    {
-        let descriptor = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)
+    package static func read(
+        _ path: String, maximumBytes limit: Int, pipe timeout: Duration = .seconds(5)
+    ) throws(FileError) -> Contents {
+        // A pipe that nobody writes to would hold up an open(2) that blocks.
+        let descriptor = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw FileError("read", path, errno: errno) }
         defer { Glibc.close(descriptor) }
         var status = Glibc.stat()
         guard unsafe fstat(descriptor, &status) == 0 else {
             throw FileError("read", path, errno: errno)
         }
-        let bytes = try read(descriptor, path, maximumBytes: limit)
+        let isFile = status.st_mode & S_IFMT == S_IFREG
+        let bytes = try read(
+            descriptor, path, maximumBytes: limit,
+            until: isFile ? nil : .after(timeout))
         return Contents(bytes: bytes, status: Status(status))
     }
 
     /// Reads standard input to its end.
     package static func readStandardInput(maximumBytes limit: Int) throws(FileError) -> [UInt8] {
-        try read(0, "standard input", maximumBytes: limit)
+        try read(0, "standard input", maximumBytes: limit, until: nil)
     }
 
     private static func read(
-        _ descriptor: Int32, _ name: String, maximumBytes limit: Int
+        _ descriptor: Int32, _ name: String, maximumBytes limit: Int, until deadline: Deadline?
     ) throws(FileError) -> [UInt8] {
         var bytes: [UInt8] = []
         var piece = [UInt8](repeating: 0, count: 16 * 1024)
         while true {
+            if let deadline, !isReadable(descriptor, until: deadline) {
+                throw FileError("read", name, reason: "it is no file, and nothing came out of it")
+            }
             let count = unsafe Glibc.read(descriptor, &piece, piece.count)
-            if count < 0 && errno == EINTR { continue }
+            if count < 0, errno == EINTR || (errno == EAGAIN && deadline != nil) { continue }
             guard count >= 0 else { throw FileError("read", name, errno: errno) }
             if count == 0 { return bytes }
             bytes += piece[..<count]
             guard bytes.count <= limit else {
                 throw FileError("read", name, reason: "it is larger than \(limit) bytes")
             }
+        }
+    }
+
+    private static func isReadable(_ descriptor: Int32, until deadline: Deadline) -> Bool {
+        while true {
+            var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            let ready = unsafe poll(&waiting, 1, deadline.millisecondsLeft)
+            if ready > 0 { return true }
+            if ready == 0 || errno != EINTR { return false }
         }
     }
 

@@ -58,6 +58,7 @@ package final class TLSContext: @unchecked Sendable {
         isServer = false
         SSL_CTX_set_verify(pointer, verifies ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nil)
         if let trust {
+            try requireFile(trust, .trust)
             if SSL_CTX_load_verify_file(pointer, trust) != 1 {
                 throw failure(
                     .trust, "cannot use trusted certificates '\(trust)'", opensslError(),
@@ -75,6 +76,8 @@ package final class TLSContext: @unchecked Sendable {
         let (certificate, privateKey) = (identity.certificate, identity.privateKey)
         // A key under a password is refused: nobody is there to type it.
         SSL_CTX_set_default_passwd_cb(pointer) { _, _, _, _ in -1 }
+        try requireFile(certificate, .certificate)
+        try requireFile(privateKey, .privateKey)
         if SSL_CTX_use_certificate_chain_file(pointer, certificate) != 1 {
             throw failure(
                 .certificate, "cannot use certificate '\(certificate)'", opensslError(),
@@ -135,6 +138,17 @@ private func opensslReason(_ code: UInt) -> String {
     // ERR_reason_error_string knows no system errors; those have the errno in the code.
     if let reason = ERR_reason_error_string(code) { return String(cString: reason) }
     return describe(errno: Int32(truncatingIfNeeded: code & 0x7fff_ffff))
+}
+
+/// Throws for what is there and is no file: OpenSSL would wait for ever at a pipe without a writer.
+private func requireFile(
+    _ path: String, _ subject: TLSConfigurationError.Subject
+) throws(TLSConfigurationError) {
+    var status = stat()
+    if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
+        throw TLSConfigurationError(
+            subject: subject, message: "cannot use '\(path)': it is not a regular file")
+    }
 }
 
 /// - Parameter remedy: for a file that can be read, but is not what it should be.

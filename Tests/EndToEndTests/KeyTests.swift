@@ -92,7 +92,8 @@ struct KeyTests {
 
     @Test func `a key ends when it expires`() throws {
         try stage { stage in
-            let mirror = try stage.mirror(.echoingTarget())
+            let mirror = try stage.mirror(
+                .echoingTarget(), relay: "maximum-wrong-keys = 0\n")
             let brief = try mirror.relay.addKey(role: "client", ["--expires", "8s"])
             let fields = [bearer(brief)]
             _ = try askUntil("the brief key works", .prompt) {

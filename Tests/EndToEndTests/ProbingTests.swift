@@ -29,7 +29,9 @@ private struct Neighbourhood {
         narrowAgent = try stage.addKey(role: "agent", name: "narrow")
         let narrow = try stage.addKey(role: "client", name: "x*")
         let expired = try stage.addKey(role: "client", ["--expires", "1s"])
-        relay = try stage.relay("domain = relay.test\n[mirror alice/configured]\naccess = key\n")
+        relay = try stage.relay(
+            "domain = relay.test\nmaximum-wrong-keys = 0\n[mirror alice/configured]\naccess = key\n"
+        )
         let origin = stage.keep(try Origin.echoingTarget())
         try stage.agent(relay, key: here.secret, name: "here", local: origin.url)
         let gone = try stage.agent(relay, key: wide.secret, name: "gone", local: origin.url)

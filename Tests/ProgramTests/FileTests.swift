@@ -36,6 +36,29 @@ import Threads
         #expect(error?.message == "cannot read '\(path)': it is larger than 4 bytes")
     }
 
+    @Test func `a pipe is read as a file, and one that nobody writes to holds nobody up`() throws {
+        let path = directory.path + "/pipe"
+        #expect(mkfifo(path, 0o600) == 0)
+        let error = #expect(throws: FileError.self) {
+            try File.read(path, maximumBytes: 5, pipe: .milliseconds(1))
+        }
+        #expect(
+            error?.message == "cannot read '\(path)': it is no file, and nothing came out of it")
+        // Open at both ends, the writer finds its reader at once.
+        let writer = open(path, O_RDWR)
+        defer { close(writer) }
+        #expect(write(writer, "12345", 5) == 5)
+        let unfinished = #expect(throws: FileError.self) {
+            try File.read(path, maximumBytes: 10, pipe: .milliseconds(1))
+        }
+        #expect(unfinished?.message == error?.message)
+        let finished = Pipe()
+        finished.fileHandleForWriting.write(Data("12345".utf8))
+        try finished.fileHandleForWriting.close()
+        let name = "/dev/fd/\(finished.fileHandleForReading.fileDescriptor)"
+        #expect(try File.read(name, maximumBytes: 5).bytes == Array("12345".utf8))
+    }
+
     @Test func `a missing file and a directory are told apart`() throws {
         let missing = #expect(throws: FileError.self) {
             try File.read("/nonexistent/f", maximumBytes: 1)
