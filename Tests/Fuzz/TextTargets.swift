@@ -132,10 +132,11 @@ func pattern(_ bytes: [UInt8]) {
         } else {
             promise(verdict != .allowed(rule: 0), "a doubtful path is allowed")
         }
-        if !rule.methods.isEmpty {
+        let other = method + [0x21]
+        if !rule.methods.isEmpty, !rule.methods.contains(String(decoding: other, as: UTF8.self)) {
             promise(
-                RuleVerdict.find(in: [rule], method: method + [0x21], path: path)
-                    != .allowed(rule: 0), "another method is allowed")
+                RuleVerdict.find(in: [rule], method: other, path: path) != .allowed(rule: 0),
+                "another method is allowed")
         }
     }
     if let pattern = NamePattern(text), let name = MirrorName(bytes: path) {
