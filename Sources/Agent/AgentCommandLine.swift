@@ -1,6 +1,7 @@
 // The command line of magicmirror(1): what to do, with which configuration.
 //
-// Called by: the program, first of all, and by each reload. Reads the configuration file and the key files.
+// Called by: the program, first of all, and by each reload. Reads the configuration file and the
+// key files.
 
 import Program
 import Wire

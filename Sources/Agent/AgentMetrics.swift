@@ -44,11 +44,10 @@ struct AgentMetrics: Sendable {
         errors = all.counters(
             "agent_errors_total", "Exchanges that failed, by error.", label: "error",
             values: ResetCode.allCases.map { $0.proxyStatus.description })
-        let reached = all.counters(
+        limits = all.counters(
             "agent_limits_reached_total",
             "Times that a limit was reached, by its key in agent.conf.",
-            label: "limit", values: AgentLimit.allCases.map(\.rawValue))
-        limits = Dictionary(uniqueKeysWithValues: zip(AgentLimit.allCases, reached))
+            label: "limit", of: AgentLimit.self)
         bytesIn = all.counter(
             "agent_request_body_bytes_total", "Bytes of request bodies sent to origins.")
         bytesOut = all.counter(

@@ -21,6 +21,8 @@ package final class AgentProgram: Sendable {
         fileprivate var replaces: [Int] = []
         /// Its session is the last, and drains.
         fileprivate var isRetired = false
+        /// It has no session, and its thread is with the network until the connect timeout.
+        fileprivate var isDialing = false
 
         fileprivate init(mirror: Mirror, dialer: RelayDialer) {
             self.mirror = mirror
@@ -51,7 +53,7 @@ package final class AgentProgram: Sendable {
     private let links: [Link]
     private let readConfiguration: @Sendable () throws(StartError) -> AgentConfiguration
     private let worker: OriginWorker
-    private let pool: WorkerPool<OriginJob>
+    private let pool = WorkerPool<OriginJob>()
     private let metricsListener: Listener?
     let metrics: AgentMetrics
     let journal: Journal
@@ -81,8 +83,6 @@ package final class AgentProgram: Sendable {
         }
         worker = OriginWorker(
             journal: journal, limits: limits, metrics: metrics, upgrades: UpgradeLimit())
-        // Each session has a limit of its own; this one is beyond all of them.
-        pool = WorkerPool(capacity: 1_000_000)
     }
 
     /// Reads everything that `run` would, and stops there.
@@ -137,7 +137,9 @@ package final class AgentProgram: Sendable {
     private func start(_ links: [Link], mirrors: Int) throws {
         let missing = state.withLock { max(0, mirrors - $0.mirrorsServed) }
         if missing > 0 {
-            try pool.start(name: "origin", workers: limits.workers * missing) {
+            // A relay sends no more at once than there are workers, but there may be many relays.
+            let workers = limits.workers * missing
+            try pool.start(name: "origin", workers: workers, waiting: 2 * workers) {
                 [worker] job, doorbell in worker.serve(job, doorbell)
             }
         }
@@ -209,7 +211,7 @@ package final class AgentProgram: Sendable {
         if isStopped == false { return .refused }
         let deadline = Deadline.after(limits.drainTimeout)
         let isDone = state.wait(until: deadline) { state in
-            state.links.isEmpty || state.isAborting ? true : nil
+            state.links.values.allSatisfy(\.isDialing) || state.isAborting ? true : nil
         }
         if isDone == nil { journal.warning("exchanges were still running at the drain limit") }
         // The last bytes for the origins are with their threads.
@@ -236,6 +238,12 @@ package final class AgentProgram: Sendable {
 
     /// Whether the link is not to be connected any more.
     func isOver(_ number: Int) -> Bool { state.withLock { $0.isOver(number) } }
+
+    /// Nobody who stops waits for a link that dials.
+    func setDialing(_ number: Int, _ isDialing: Bool) {
+        state.withLock { $0.links[number]?.isDialing = isDialing }
+        state.broadcast()
+    }
 
     /// Blocks until the link is not to be connected any more, or `deadline` passes.
     func waitForEnd(of number: Int, until deadline: Deadline) {

@@ -31,8 +31,7 @@ struct RelaySession: Sendable {
         var backoff = Backoff(first: limits.reconnectDelay, last: limits.maximumReconnectDelay)
         while !program.isOver(number) {
             do throws(DialError) {
-                var steps: [DialStep] = []
-                let (stream, input, version) = try dialer.dial(&steps)
+                let (stream, input, version) = try dial()
                 let start = Deadline.now
                 let end = serve(stream, input, version)
                 log(end)
@@ -55,6 +54,13 @@ struct RelaySession: Sendable {
             }
             program.waitForEnd(of: number, until: .after(backoff.next()))
         }
+    }
+
+    private func dial() throws(DialError) -> sending (ByteStream, InputBuffer, ProtocolVersion) {
+        program.setDialing(number, true)
+        defer { program.setDialing(number, false) }
+        var steps: [DialStep] = []
+        return try dialer.dial(&steps)
     }
 
     private func serve(

@@ -125,6 +125,15 @@ package struct Metrics: Sendable {
         return counter
     }
 
+    /// Adds one counter for each case of a type, labelled by its raw value.
+    package mutating func counters<Case: CaseIterable & Hashable & RawRepresentable<String>>(
+        _ name: String, _ summary: String, label: String, of: Case.Type
+    ) -> [Case: Counter] {
+        let cases = Array(Case.allCases)
+        let counters = counters(name, summary, label: label, values: cases.map(\.rawValue))
+        return Dictionary(uniqueKeysWithValues: zip(cases, counters))
+    }
+
     /// Adds one counter for each value of a label; the array has their order.
     package mutating func counters(
         _ name: String, _ summary: String, label: String, values: [String]

@@ -55,8 +55,8 @@ final class ClientConnection {
     var mayLinger = false
     /// The key that this connection showed last, so that the same need not be hashed again.
     var credentials = CredentialCache()
-    /// What its requests say of it.
-    var client = ClientFields()
+    /// What its last request said of it.
+    var clientFields = ClientFields()
 
     init(
         _ stream: sending ByteStream, permit: ConnectionPermit, service: Acceptor.Service,

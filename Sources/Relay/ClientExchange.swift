@@ -112,7 +112,7 @@ struct ClientExchange: ~Copyable {
         _ lost: MirrorPlace, _ doorbell: Doorbell
     ) -> ClientWorker.Step? {
         if request.isRepeated { return nil }
-        let request = MirrorRequest(repeating: request)
+        let request = request.repeated()
         let place: MirrorPlace?
         switch request.mirror.admit(insteadOf: lost) {
         case .absent, .full: return nil

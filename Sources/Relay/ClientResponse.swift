@@ -48,6 +48,8 @@ struct ClientResponse {
     private var interimHeads = 0
     private(set) var bytesOut = 0
 
+    /// Proxy-Status says who made an answer: an origin must not speak for the relay.
+    private static let dropped: FieldSet = [.proxyStatus]
     private static let maximumStaged = 8 * 1024
     /// Two TLS records: what may wait, encrypted, for a slow client.
     private static let maximumUnsent = 32 * 1024
@@ -113,9 +115,7 @@ struct ClientResponse {
         stage.reserveCapacity(
             stage.count + head.bytes.count + 256 + min(bodyBytes, ClientResponse.maximumStaged))
         HeadWriter.statusLine(head.status, reason: head.bytes[head.reason], to: &stage)
-        // Proxy-Status says who made an answer: an origin must not speak for the relay.
-        var dropped = FieldSet()
-        dropped.insert(.proxyStatus)
+        var dropped = ClientResponse.dropped
         // RFC 9110 §8.6: not even a length of 0 may stand there.
         if head.status == 204 { dropped.insert(.contentLength) }
         if let mapped = MappedFields(request, head.fields) {

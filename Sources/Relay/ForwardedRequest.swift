@@ -52,7 +52,7 @@ final class MirrorRequest: Sendable {
     init(
         mirror: Mirror, head: RequestHead, framing: BodyFraming, target: [UInt8], prefix: [UInt8],
         client: ClientOrigin, credential: Credential?, hidesAuthorization: Bool, id: [UInt8],
-        start: Deadline
+        start: Deadline, isRepeated: Bool = false
     ) {
         self.mirror = mirror
         self.head = head
@@ -64,22 +64,15 @@ final class MirrorRequest: Sendable {
         self.hidesAuthorization = hidesAuthorization
         self.id = id
         self.start = start
-        isRepeated = false
+        self.isRepeated = isRepeated
     }
 
     /// The same, for a second agent.
-    init(repeating first: MirrorRequest) {
-        mirror = first.mirror
-        head = first.head
-        framing = first.framing
-        target = first.target
-        prefix = first.prefix
-        client = first.client
-        credential = first.credential
-        hidesAuthorization = first.hidesAuthorization
-        id = first.id
-        start = first.start
-        isRepeated = true
+    func repeated() -> MirrorRequest {
+        MirrorRequest(
+            mirror: mirror, head: head, framing: framing, target: target, prefix: prefix,
+            client: client, credential: credential, hidesAuthorization: hidesAuthorization, id: id,
+            start: start, isRepeated: true)
     }
 
     var hasBody: Bool { framing != .none && framing != .length(0) }
@@ -131,11 +124,11 @@ final class MirrorRequest: Sendable {
             appendClient(to: &piece.bytes)
         } else {
             // The client is the peer: what is said of it is the same for each request.
-            if !connection.client.isOf(publicHost, prefix) {
-                connection.client = ClientFields(publicHost, prefix)
-                appendClient(to: &connection.client.lines)
+            if !connection.clientFields.isOf(publicHost, prefix) {
+                connection.clientFields = ClientFields(publicHost, prefix)
+                appendClient(to: &connection.clientFields.lines)
             }
-            piece.bytes.append(contentsOf: connection.client.lines)
+            piece.bytes.append(contentsOf: connection.clientFields.lines)
         }
         HeadWriter.field(
             "Via", text: head.minorVersion == 0 ? "1.0 magicmirrord" : "1.1 magicmirrord",

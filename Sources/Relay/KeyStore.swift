@@ -1,7 +1,8 @@
 // The keys that open this relay, as they stand in the keys file now.
 //
 // Called by: the workers, for each request and each agent that connects (`lookup`, `isValid`); the
-// thread that ticks twice a second, and whoever is told to reload (`refresh`). Only `refresh` reads the disk.
+// thread that ticks twice a second, and whoever is told to reload (`refresh`). Only `refresh` reads
+// the disk.
 // Hard: a key must stop working within a second. Whoever keeps an identity for longer than one
 // request asks `isValid` again when `generation` has changed. And the clock may be set, both ways:
 // so expired keys are kept, and each answer depends on the time that it is now.

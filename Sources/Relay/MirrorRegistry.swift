@@ -100,7 +100,10 @@ final class MirrorRegistry: Sendable {
     }
 
     fileprivate func sessionEnded(of user: MirrorName) {
-        state.withLock { $0.sessions[user, default: 1] -= 1 }
+        state.withLock { state in
+            let left = state.sessions[user, default: 1] - 1
+            state.sessions[user] = left > 0 ? left : nil
+        }
     }
 
     private func add(_ id: MirrorID, isConfigured: Bool) -> Mirror? {

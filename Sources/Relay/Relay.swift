@@ -55,7 +55,7 @@ package final class Relay: Sendable {
     let parkingLot: ParkingLot
     let upgrades = UpgradeLimit()
     let addressLimits = AddressLimits()
-    private let pool: WorkerPool<ClientJob>
+    private let pool = WorkerPool<ClientJob>()
 
     /// Reads certificate and keys, binds every address. Serves nothing yet.
     ///
@@ -76,9 +76,6 @@ package final class Relay: Sendable {
         administration = try RelayListeners.openAdministration(configuration)
         controlListener = try RelayListeners.openControl(configuration)
         parkingLot = try ParkingLot()
-        // A connection stands in this queue once at most, so that it is never full.
-        pool = WorkerPool(
-            capacity: RelayLimits.mostConnections + Acceptor.operatorsReserve)
     }
 
     private static func read(
@@ -126,9 +123,11 @@ package final class Relay: Sendable {
 
     private func start() throws {
         let worker = ClientWorker(relay: self)
-        try pool.start(name: "worker", workers: limits.workers) { job, doorbell in
-            worker.serve(job, doorbell)
-        }
+        // A connection stands in this queue once at most, so that it is never full.
+        try pool.start(
+            name: "worker", workers: limits.workers,
+            waiting: RelayLimits.mostConnections + Acceptor.operatorsReserve
+        ) { job, doorbell in worker.serve(job, doorbell) }
         try Thread.start(name: "parking") { [self] in
             parkingLot.watch { submit(ClientJob(connection: $0, place: nil)) }
         }

@@ -1,7 +1,7 @@
 // The command line of magicmirrord(8): what to do, with which configuration.
 //
-// Called by: the program, first of all, and by each reload. Reads the configuration file; keys and certificates are
-// read by those who use them.
+// Called by: the program, first of all, and by each reload. Reads the configuration file; keys and
+// certificates are read by those who use them.
 
 import Program
 import Wire

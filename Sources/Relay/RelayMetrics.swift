@@ -51,10 +51,9 @@ struct RelayMetrics: Sendable {
         errors = all.counters(
             "errors_total", "Answers that the relay made itself, by error.", label: "error",
             values: ResetCode.allCases.map { $0.proxyStatus.description })
-        let reached = all.counters(
+        limits = all.counters(
             "limits_reached_total", "Times that a limit was reached, by its key in relay.conf.",
-            label: "limit", values: RelayLimit.allCases.map(\.rawValue))
-        limits = Dictionary(uniqueKeysWithValues: zip(RelayLimit.allCases, reached))
+            label: "limit", of: RelayLimit.self)
         repeatedRequests = all.counter(
             "repeated_requests_total", "Requests sent to another agent after one was lost.")
         bytesIn = all.counter("request_body_bytes_total", "Bytes of request bodies taken.")

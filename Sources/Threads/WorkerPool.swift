@@ -21,6 +21,8 @@ public final class WorkerPool<Job: Sendable>: Sendable {
         @usableFromInline var jobs = RingBuffer<Job>()
         /// The workers without a job; nobody is here while jobs wait.
         @usableFromInline var idle: [Seat] = []
+        /// How many jobs may wait.
+        @usableFromInline var capacity = 0
         @usableFromInline var isClosed = false
 
         @inlinable
@@ -28,22 +30,22 @@ public final class WorkerPool<Job: Sendable>: Sendable {
     }
 
     @usableFromInline let state = Monitor(State())
-    @usableFromInline let capacity: Int
 
-    /// A pool without workers yet.
-    ///
-    /// - Parameter capacity: how many jobs may wait for a worker.
+    /// A pool without workers yet, which takes no jobs.
     @inlinable
-    public init(capacity: Int) { self.capacity = capacity }
+    public init() {}
 
-    /// Starts `workers` threads called `NAME-1`… that run `body` for each job, one at a time.
+    /// Starts `workers` threads called `NAME-1`… that run `body` for each job, one at a time, and
+    /// lets `waiting` jobs more wait for one.
     ///
     /// Each worker has a doorbell of its own, for jobs that must wait on a socket and on another
     /// thread at once. It may still be rung from the job before: look again, then wait again.
     @inlinable
     public func start(
-        name: String, workers: Int, _ body: @escaping @Sendable (Job, Doorbell) -> Void
+        name: String, workers: Int, waiting: Int,
+        _ body: @escaping @Sendable (Job, Doorbell) -> Void
     ) throws {
+        state.withLock { $0.capacity += waiting }
         for number in 1...workers {
             let doorbell = try Doorbell()
             try Thread.start(name: "\(name)-\(number)") { [self] in
@@ -56,24 +58,22 @@ public final class WorkerPool<Job: Sendable>: Sendable {
     /// Blocks until there is a job, or the pool is closed and its line is empty.
     @inlinable
     func next(_ seat: Seat) -> Job? {
-        let order = state.withLock { state -> Order in
+        var order = state.withLock { state -> Order in
             if let job = state.jobs.popFirst() { return .job(job) }
             if state.isClosed { return .end }
             state.idle.append(seat)
             return .none
         }
-        if case .job(let job) = order { return job }
-        if case .end = order { return nil }
-        let given = seat.wait(until: .distantFuture) { order -> Job?? in
-            switch order {
-            case .none: return nil
-            case .end: return .some(nil)
-            case .job(let job):
-                order = .none
-                return job
-            }
+        if case .none = order {
+            order =
+                seat.wait(until: .distantFuture) { order -> Order? in
+                    if case .none = order { return nil }
+                    defer { order = .none }
+                    return order
+                } ?? .end
         }
-        return given ?? nil
+        if case .job(let job) = order { return job }
+        return nil
     }
 
     /// Gives a job to an idle worker, or puts it at the end of the line. Does not block.
@@ -84,7 +84,7 @@ public final class WorkerPool<Job: Sendable>: Sendable {
         let (accepted, seat) = state.withLock { state -> (Bool, Seat?) in
             if state.isClosed { return (false, nil) }
             if let seat = state.idle.popLast() { return (true, seat) }
-            if state.jobs.count >= capacity { return (false, nil) }
+            if state.jobs.count >= state.capacity { return (false, nil) }
             state.jobs.append(job)
             return (true, nil)
         }

@@ -25,9 +25,9 @@ private final class Luggage {
     }
 
     @Test func `it passes through a pool to one of many`() throws {
-        let pool = WorkerPool<Handover<Luggage>>(capacity: 100)
+        let pool = WorkerPool<Handover<Luggage>>()
         let state = Monitor((taken: 0, sum: 0))
-        try pool.start(name: "worker", workers: 3) { handover, _ in
+        try pool.start(name: "worker", workers: 3, waiting: 100) { handover, _ in
             let luggage = handover.take()
             luggage.count += 1
             state.withLock {

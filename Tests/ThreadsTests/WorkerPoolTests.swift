@@ -15,8 +15,8 @@ import Threads
 
     @Test func `each job is done once, by no more workers than there are`() throws {
         let state = Monitor(State())
-        let pool = WorkerPool<Int>(capacity: 1_000)
-        try pool.start(name: "worker", workers: 3) { job, doorbell in
+        let pool = WorkerPool<Int>()
+        try pool.start(name: "worker", workers: 3, waiting: 1_000) { job, doorbell in
             state.withLock {
                 $0.running += 1
                 $0.most = max($0.most, $0.running)
@@ -42,8 +42,8 @@ import Threads
         throws
     {
         let gate = Monitor(State(isOpen: false))
-        let pool = WorkerPool<Int>(capacity: 2)
-        try pool.start(name: "worker", workers: 2) { job, _ in
+        let pool = WorkerPool<Int>()
+        try pool.start(name: "worker", workers: 2, waiting: 2) { job, _ in
             gate.withLock { $0.running += 1 }
             _ = gate.wait(until: soon) { $0.isOpen ? true : nil }
             gate.withLock { $0.done.append(job) }
@@ -72,12 +72,14 @@ import Threads
         }
         weak var seen: Probe?
         let done: Monitor<Int>
-        let pool = WorkerPool<Int>(capacity: 100)
+        let pool = WorkerPool<Int>()
         do {
             let probe = Probe()
             seen = probe
             done = probe.done
-            try pool.start(name: "worker", workers: 4) { _, _ in probe.done.withLock { $0 += 1 } }
+            try pool.start(name: "worker", workers: 4, waiting: 100) { _, _ in
+                probe.done.withLock { $0 += 1 }
+            }
         }
         for job in 0..<100 { _ = pool.submit(job) }
         pool.close()
@@ -89,8 +91,8 @@ import Threads
 
     @Test func `a job goes to the worker that came to rest last`() throws {
         let state = Monitor(State())
-        let pool = WorkerPool<Int>(capacity: 4)
-        try pool.start(name: "worker", workers: 4) { _, doorbell in
+        let pool = WorkerPool<Int>()
+        try pool.start(name: "worker", workers: 4, waiting: 4) { _, doorbell in
             state.withLock { _ = $0.bells.insert(doorbell.descriptor) }
         }
         for job in 0..<100 {
@@ -104,8 +106,8 @@ import Threads
 
     @Test func `the bell of a worker is its own`() throws {
         let state = Monitor(State())
-        let pool = WorkerPool<Int>(capacity: 4)
-        try pool.start(name: "worker", workers: 4) { _, doorbell in
+        let pool = WorkerPool<Int>()
+        try pool.start(name: "worker", workers: 4, waiting: 4) { _, doorbell in
             state.withLock {
                 $0.running += 1
                 $0.bells.insert(doorbell.descriptor)
