@@ -59,7 +59,7 @@ public struct Deadline: Sendable, Comparable {
         return Int32(min((left - 1) / 1_000_000 + 1, 86_400_000))
     }
 
-    /// The same point for pthread_cond_clockwait(3).
+    /// The same point for futex(2).
     var timespecValue: timespec {
         timespec(tv_sec: nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000)
     }
