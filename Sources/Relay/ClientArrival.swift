@@ -66,7 +66,7 @@ extension ClientWorker {
         }
         connection.stream.dropTLS()
         return relay.answer(
-            .plainOnTLS, on: connection, Asked(unreadable: connection),
+            .plainOnTLS, on: connection, .unreadable,
             reason: "plain HTTP on a TLS port")
     }
 

@@ -39,8 +39,8 @@ final class ClientConnection {
     private(set) var isTrusted: Bool
     /// The PROXY header names nobody.
     private var isUnnamed = false
-    /// Who asks: of the request that is being served.
-    var origin: ClientOrigin?
+    /// That is being served.
+    var request: ClientRequest?
     var input = InputBuffer()
     var scanner = HeadScanner()
     var phase: Phase
@@ -74,10 +74,10 @@ final class ClientConnection {
     }
 
     /// The client's address, for log lines.
-    var clientAddress: String { origin?.address ?? peerAddress }
+    var clientAddress: String { request?.client.address ?? peerAddress }
 
     /// The same for limits.
-    var clientNetwork: ClientNetwork { origin?.network ?? peerNetwork }
+    var clientNetwork: ClientNetwork { request?.client.network ?? peerNetwork }
 
     /// What a PROXY header has said. Where it names nobody, nobody is believed: the fields that
     /// follow are the unknown client's.

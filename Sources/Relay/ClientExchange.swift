@@ -84,7 +84,7 @@ struct ClientExchange: ~Copyable {
             relay, connection.snapshot, request, exchange, doorbell)
         running.maximumBodyBytes = place.session.maximumBodyBytes ?? .max
         let end = running.carry(connection)
-        if running.isRepeatable, case .answer = end,
+        if case .answer = end, running.isRepeatable,
             let step = askAnother(relay, connection, request, place, doorbell)
         {
             relay.metrics.exchangesInFlight.subtract()

@@ -80,6 +80,7 @@ struct ClientResponse {
         _ stream: ByteStream
     ) throws(ClientFailure) {
         if hasBegun { throw .brokenAnswer("a second head") }
+        let asked = request.head
         let head: ResponseHead
         let declared: BodyFraming
         do {
@@ -87,7 +88,7 @@ struct ClientResponse {
                 piece.bytes, piece.payload,
                 limits: HeadLimits(
                     maximumHeadBytes: MessageHeader.maximumPayload, maximumFields: 8192))
-            declared = try head.framing(requestMethodIsHead: request.head.methodIs("HEAD"))
+            declared = try head.framing(requestMethodIsHead: asked.methodIs("HEAD"))
         } catch {
             throw .brokenAnswer(error.reason)
         }
@@ -101,14 +102,14 @@ struct ClientResponse {
             }
             if ends { throw .brokenAnswer("an interim head that ends the answer") }
             // RFC 9110 §15.2: an HTTP/1.0 client knows none of them.
-            if request.head.minorVersion > 0 { try write(interim: head, stream) }
+            if asked.minorVersion > 0 { try write(interim: head, stream) }
             return
         }
         status = head.status
         isUpgrade = head.status == 101
         // RFC 9110 §10.1.1: whoever answers before the whole request says what becomes of the
         // connection. The rest of the body is not awaited.
-        closes = (request.head.wantsClose || isLast) && !isUpgrade
+        closes = (asked.wantsClose || isLast) && !isUpgrade
         var bodyBytes = 0
         if case .length(let length) = declared { bodyBytes = length }
         // Most bodies go out with their heads.
@@ -125,7 +126,7 @@ struct ClientResponse {
             head.fields.appendEndToEnd(to: &stage, dropping: dropped)
         }
         let hasNoBody =
-            request.head.methodIs("HEAD") || head.status == 204 || head.status == 304
+            asked.methodIs("HEAD") || head.status == 204 || head.status == 304
         head.appendUpgrade(to: &stage)
         if isUpgrade {
             // Bytes without framing follow.
@@ -136,7 +137,7 @@ struct ClientResponse {
             if ends, length > 0 { throw .brokenAnswer("no body, but a length") }
         } else if ends {
             HeadWriter.field("Content-Length", 0, to: &stage)
-        } else if request.head.minorVersion == 0 {
+        } else if asked.minorVersion == 0 {
             framing = .untilClose
             closes = true
         } else {
@@ -145,7 +146,7 @@ struct ClientResponse {
         }
         if closes {
             HeadWriter.field("Connection", text: "close", to: &stage)
-        } else if request.head.minorVersion == 0 {
+        } else if asked.minorVersion == 0 {
             HeadWriter.field("Connection", text: "keep-alive", to: &stage)
         }
         HeadWriter.end(to: &stage)

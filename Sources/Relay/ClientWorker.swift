@@ -95,7 +95,7 @@ struct ClientWorker: Sendable {
 
     /// Reads until a whole head is there, and serves it.
     private func readHead(_ connection: ClientConnection, _ doorbell: Doorbell) -> Step {
-        connection.origin = nil
+        connection.request = nil
         if let step = linger(connection) { return step }
         connection.renew(by: relay)
         let limits = connection.snapshot.headLimits
@@ -109,11 +109,17 @@ struct ClientWorker: Sendable {
                         limits: limits)
                     let framing = try head.framing()
                     connection.input.consume(to: end)
-                    return serve(head, framing, connection, doorbell)
+                    return serve(
+                        ClientRequest(
+                            head, framing,
+                            from: ClientOrigin(
+                                connection, head.fields,
+                                connection.snapshot.configuration.trustedProxies)),
+                        connection, doorbell)
                 }
             } catch {
                 return relay.answer(
-                    Answer(error), on: connection, Asked(unreadable: connection),
+                    Answer(error), on: connection, .unreadable,
                     reason: error.reason)
             }
             switch fill(connection, room: ClientWorker.room(in: connection.input)) {
@@ -151,7 +157,7 @@ struct ClientWorker: Sendable {
             return .close
         }
         return relay.answer(
-            .headTooSlow, on: connection, Asked(unreadable: connection), reason: "head too slow")
+            .headTooSlow, on: connection, .unreadable, reason: "head too slow")
     }
 
     /// After an exchange: waits briefly for the next request, while a quarter of the workers is free.
@@ -190,16 +196,13 @@ struct ClientWorker: Sendable {
     // MARK: - A request
 
     private func serve(
-        _ head: RequestHead, _ framing: BodyFraming, _ connection: ClientConnection,
-        _ doorbell: Doorbell
+        _ request: ClientRequest, _ connection: ClientConnection, _ doorbell: Doorbell
     ) -> Step {
         connection.scanner = HeadScanner()
+        connection.request = request
         let snapshot = connection.snapshot
-        let origin = ClientOrigin(
-            connection, head.fields, snapshot.configuration.trustedProxies)
-        connection.origin = origin
-        var asked = Asked(head, framing, connection)
-        if head.methodIs("CONNECT") {
+        var asked = Asked(request)
+        if request.head.methodIs("CONNECT") {
             // What follows may be meant for the tunnel: it must not be read as a request.
             asked.bodyIsUnread = true
             return relay.answer(
@@ -212,11 +215,11 @@ struct ClientWorker: Sendable {
         case .mirrors: break
         }
         switch Route(
-            head, agentPath: snapshot.agentPath, domain: snapshot.configuration.domain,
+            request.head, agentPath: snapshot.agentPath, domain: snapshot.configuration.domain,
             hosts: snapshot.hosts)
         {
         case .mirror(let id, let target, let prefix):
-            return serve(id, target, prefix, head, framing, &asked, origin, connection, doorbell)
+            return serve(request, id, target, prefix, &asked, connection, doorbell)
         case .agent: return relay.register(asked, on: connection)
         case .healthy: return relay.page("ok\n", on: connection, asked)
         case .ready:
@@ -230,16 +233,16 @@ struct ClientWorker: Sendable {
     }
 
     private func serve(
-        _ id: MirrorID, _ target: [UInt8], _ prefix: [UInt8], _ head: RequestHead,
-        _ framing: BodyFraming, _ asked: inout Asked, _ origin: ClientOrigin,
-        _ connection: ClientConnection, _ doorbell: Doorbell
+        _ received: ClientRequest, _ id: MirrorID, _ target: ArraySlice<UInt8>,
+        _ prefix: ArraySlice<UInt8>,
+        _ asked: inout Asked, _ connection: ClientConnection, _ doorbell: Doorbell
     ) -> Step {
         asked.mirror = id
         var credential: Credential?
         // Until a key is found to be good, nothing depends on whether there is such a mirror.
         if !connection.snapshot.publicMirrors.contains(id) {
             credential = Credentials.find(
-                in: head.fields, role: .client, relay.keys, &connection.credentials)
+                in: received.head.fields, role: .client, relay.keys, &connection.credentials)
             guard let credential else {
                 return relay.refuseKey(asked, on: connection, reason: "no valid key")
             }
@@ -253,11 +256,9 @@ struct ClientWorker: Sendable {
             return relay.answer(.noSuchMirror, on: connection, asked, reason: "unknown mirror")
         }
         let request = MirrorRequest(
-            mirror: mirror, head: head, framing: framing, target: target, prefix: prefix,
-            client: origin, credential: credential,
+            received, for: mirror, target: target, prefix: prefix, credential: credential,
             hidesAuthorization: Credentials.standInAuthorization(
-                of: head.fields, used: credential, relay.keys),
-            id: asked.requestID, start: asked.start)
+                of: received.head.fields, used: credential, relay.keys))
         if relay.isDraining {
             return relay.answer(.draining, on: connection, asked, reason: "draining")
         }

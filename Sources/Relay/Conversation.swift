@@ -11,37 +11,39 @@ import Wire
 
 /// A request as far as answers and log lines need it.
 struct Asked {
-    var head: RequestHead?
+    /// Nil: its head could not be read.
+    let request: ClientRequest?
     var mirror: MirrorID?
     var key: String?
-    var requestID: [UInt8] = []
     let start: Deadline
     /// The body, or some of it, is still to come: the connection can't be used again.
     var bodyIsUnread = false
     var bytesIn = 0
     var exchange: UInt32 = 0
 
-    init(_ head: RequestHead, _ framing: BodyFraming, _ connection: ClientConnection) {
-        self.head = head
-        requestID = RequestID.of(head.fields)
-        start = .now
-        bodyIsUnread = framing != .none && framing != .length(0)
-    }
-
-    init(_ request: MirrorRequest) {
-        head = request.head
-        mirror = request.mirror.id
-        key = request.credential?.identity.id
-        requestID = request.id
+    init(_ request: ClientRequest) {
+        self.request = request
         start = request.start
         bodyIsUnread = request.hasBody
     }
 
-    /// A head that could not be read.
-    init(unreadable connection: ClientConnection) {
+    init(_ request: MirrorRequest) {
+        self.init(request.received)
+        mirror = request.mirror.id
+        key = request.credential?.identity.id
+    }
+
+    private init() {
+        request = nil
         start = .now
         bodyIsUnread = true
     }
+
+    static var unreadable: Asked { Asked() }
+
+    var head: RequestHead? { request?.head }
+
+    var requestID: [UInt8] { request?.id ?? [] }
 
     /// Whether the client prefers a page to a problem in JSON (RFC 9110 §12.5.1): it names HTML,
     /// and neither JSON nor problems.
@@ -186,12 +188,12 @@ extension Relay {
                 line.field("MIRROR", mirror.text)
             }
             if asked.exchange > 0 { line.field("EXCHANGE", Int(asked.exchange)) }
-            if !asked.requestID.isEmpty { line.field("REQUEST_ID", asked.requestID) }
+            if let request = asked.request { line.field("REQUEST_ID", request.id) }
             line.field("CLIENT", connection.clientAddress)
             if let key = asked.key { line.field("KEY_ID", key) }
-            if let head = asked.head {
-                line.field("METHOD", head.bytes[head.method])
-                line.field("PATH", head.path)
+            if let request = asked.request {
+                line.field("METHOD", request.head.bytes[request.head.method])
+                line.field("PATH", request.head.path)
             }
             line.field("STATUS", status)
             if let error { line.field("ERROR", error) }

@@ -19,12 +19,12 @@ struct ClientFields {
 
     init() {}
 
-    fileprivate init(_ host: ArraySlice<UInt8>?, _ prefix: [UInt8]) {
+    fileprivate init(_ host: ArraySlice<UInt8>?, _ prefix: ArraySlice<UInt8>) {
         self.host = host.map { Array($0) }
-        self.prefix = prefix
+        self.prefix = Array(prefix)
     }
 
-    fileprivate func isOf(_ host: ArraySlice<UInt8>?, _ prefix: [UInt8]) -> Bool {
+    fileprivate func isOf(_ host: ArraySlice<UInt8>?, _ prefix: ArraySlice<UInt8>) -> Bool {
         guard let host, let own = self.host else { return false }
         return own.span.isEqual(to: host.span) && self.prefix.span.isEqual(to: prefix.span)
     }
@@ -32,59 +32,59 @@ struct ClientFields {
 
 /// What a worker knows of a request for a mirror. It never changes, so many can hold it.
 final class MirrorRequest: Sendable {
+    let received: ClientRequest
     let mirror: Mirror
-    let head: RequestHead
-    let framing: BodyFraming
     /// What the origin sees.
-    let target: [UInt8]
+    let target: ArraySlice<UInt8>
     /// What stood before it.
-    let prefix: [UInt8]
-    let client: ClientOrigin
+    let prefix: ArraySlice<UInt8>
     /// Nil: the mirror is public.
     let credential: Credential?
     /// The origin does not get Authorization: it shows a key of this relay.
     let hidesAuthorization: Bool
-    let id: [UInt8]
-    let start: Deadline
     /// It was sent to an agent whose session was lost, and is not sent to a third.
     let isRepeated: Bool
+    /// What the client asks to switch to, nil where nothing.
+    let upgrade: UpgradeOffer?
 
     init(
-        mirror: Mirror, head: RequestHead, framing: BodyFraming, target: [UInt8], prefix: [UInt8],
-        client: ClientOrigin, credential: Credential?, hidesAuthorization: Bool, id: [UInt8],
-        start: Deadline, isRepeated: Bool = false
+        _ received: ClientRequest, for mirror: Mirror, target: ArraySlice<UInt8>,
+        prefix: ArraySlice<UInt8>, credential: Credential?, hidesAuthorization: Bool,
+        isRepeated: Bool = false
     ) {
+        self.received = received
         self.mirror = mirror
-        self.head = head
-        self.framing = framing
         self.target = target
         self.prefix = prefix
-        self.client = client
         self.credential = credential
         self.hidesAuthorization = hidesAuthorization
-        self.id = id
-        self.start = start
         self.isRepeated = isRepeated
+        upgrade = UpgradeOffer(received.head, hasBody: received.hasBody)
     }
 
     /// The same, for a second agent.
     func repeated() -> MirrorRequest {
         MirrorRequest(
-            mirror: mirror, head: head, framing: framing, target: target, prefix: prefix,
-            client: client, credential: credential, hidesAuthorization: hidesAuthorization, id: id,
-            start: start, isRepeated: true)
+            received, for: mirror, target: target, prefix: prefix, credential: credential,
+            hidesAuthorization: hidesAuthorization, isRepeated: true)
     }
 
-    var hasBody: Bool { framing != .none && framing != .length(0) }
+    var head: RequestHead { received.head }
+
+    var framing: BodyFraming { received.framing }
+
+    var hasBody: Bool { received.hasBody }
+
+    /// Who asks.
+    var client: ClientOrigin { received.client }
+
+    var id: [UInt8] { received.id }
 
     /// The host that the client asked, if it named one.
     var publicHost: ArraySlice<UInt8>? { client.host ?? head.authority }
 
     /// What stands before the origin's paths where the client sees them.
-    var publicPrefix: [UInt8] { client.prefix + prefix }
-
-    /// What the client asks to switch to, nil where nothing.
-    var upgrade: UpgradeOffer? { UpgradeOffer(head, hasBody: hasBody) }
+    var publicPrefix: [UInt8] { Array(client.prefix) + prefix }
 
     private static let replaced: FieldSet = [
         .forwarded, .xForwardedFor, .xForwardedHost, .xForwardedPrefix, .xForwardedProto,
@@ -99,9 +99,10 @@ final class MirrorRequest: Sendable {
     ///
     /// - Parameter connection: the client's.
     func forwarded(by connection: ClientConnection) -> Piece {
+        let head = head
         var piece = Piece(capacity: head.bytes.count + target.count + 640)
         HeadWriter.requestLine(
-            method: head.bytes[head.method], target: target[...], to: &piece.bytes)
+            method: head.bytes[head.method], target: target, to: &piece.bytes)
         var dropped = MirrorRequest.replaced
         if !client.isTrusted { dropped = dropped.union(MirrorRequest.claims) }
         if hidesAuthorization { dropped.insert(.authorization) }

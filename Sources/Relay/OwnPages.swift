@@ -23,7 +23,7 @@ extension Relay {
                     && isKnown($0, by: connection.snapshot)
             }
             .sorted { $0.id.text < $1.id.text }
-        let origin = connection.origin
+        let origin = connection.request?.client
         let authority = String(decoding: origin?.host ?? head.authority ?? [], as: UTF8.self)
         let scheme = origin?.isSecure == true ? "https" : "http"
         let prefix = String(decoding: origin?.prefix ?? [], as: UTF8.self)

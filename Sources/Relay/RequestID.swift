@@ -19,10 +19,13 @@ enum RequestID {
             return Array(given)
         }
         let number = count.add(1, ordering: .relaxed).newValue
-        var id = process
+        var id: [UInt8] = []
         id.reserveCapacity(32)
-        for shift in stride(from: 60, through: 0, by: -4) {
-            id.append(.hexadecimalDigit(UInt8(truncatingIfNeeded: number &>> UInt64(shift)) & 15))
+        id.append(contentsOf: process)
+        id.append(addingCapacity: 16) { out in
+            for shift in stride(from: 60, through: 0, by: -4) {
+                out.append(.hexadecimalDigit(UInt8(truncatingIfNeeded: number &>> shift) & 15))
+            }
         }
         return id
     }

@@ -32,7 +32,7 @@ enum Route {
     case mirrorList
     case agent
     /// `target` is what the origin sees; `prefix` what stood before it (`/m/USER/NAME`, or nothing).
-    case mirror(MirrorID, target: [UInt8], prefix: [UInt8])
+    case mirror(MirrorID, target: ArraySlice<UInt8>, prefix: ArraySlice<UInt8>)
     case unknown
 
     private static let mirrorPrefix = Array("/m/".utf8)
@@ -73,25 +73,19 @@ enum Route {
         else { return .unknown }
         return .mirror(
             MirrorID(user: user, name: name), target: target(of: head, from: nameEnd),
-            prefix: Array(path[..<nameEnd]))
+            prefix: path[..<nameEnd])
     }
 
     /// The path from `start` on and the query, in origin form; `*` stays.
-    private static func target(of head: RequestHead, from start: Int) -> [UInt8] {
+    private static func target(of head: RequestHead, from start: Int) -> ArraySlice<UInt8> {
         // RFC 9112 §3.2.4: OPTIONS for a URL without a path asks about the whole server.
         if head.form == .asterisk
             || head.path.isEmpty && head.query == nil && head.methodIs("OPTIONS")
         {
             return [UInt8(ascii: "*")]
         }
-        let end = head.path.endIndex
-        var target = Array(head.bytes[start..<end])
-        if target.isEmpty { target = [UInt8(ascii: "/")] }
-        if let query = head.query {
-            target.append(UInt8(ascii: "?"))
-            target.append(contentsOf: query)
-        }
-        return target
+        let target = head.bytes[start..<(head.query?.endIndex ?? head.path.endIndex)]
+        return target.first == UInt8(ascii: "/") ? target : [UInt8(ascii: "/")] + target
     }
 
     private static func mirror(
