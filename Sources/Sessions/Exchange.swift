@@ -186,18 +186,21 @@ package final class Exchange: Sendable {
     ///
     /// - Returns: nil at the deadline, and at once where the exchange was cut and nothing is left.
     package func take(until deadline: Deadline) -> Arriving? {
-        // The peer may be waiting for the credit of what was passed on: before this side waits.
-        if let arrival = take() { return arrival }
-        let found = state.wait(until: deadline) { state -> Arriving?? in
-            let (arrival, _) = state.take(budget)
-            if arrival == nil, state.cut == nil {
-                state.waiter = .condition
-                return nil
+        while true {
+            let found = state.wait(until: deadline) { state -> (arrival: Arriving?, grant: Int)? in
+                let (arrival, grant) = state.take(budget)
+                // The peer may be waiting for the credit of what was passed on.
+                if arrival == nil, grant == 0, state.cut == nil {
+                    state.waiter = .condition
+                    return nil
+                }
+                state.waiter = .none
+                return (arrival, grant)
             }
-            state.waiter = .none
-            return .some(arrival)
+            guard let found else { return nil }
+            grantCredit(found.grant)
+            if found.grant == 0 || found.arrival != nil { return found.arrival }
         }
-        return found ?? nil
     }
 
     /// How the exchange was cut by the other side or with its session, if it was; what arrived
