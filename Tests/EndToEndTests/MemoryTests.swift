@@ -11,7 +11,7 @@ private let boundKiB = 32 * 1024
 struct MemoryTests {
     @Test func `a download of 1 GiB leaves each program below 32 MiB`() throws {
         try stage { stage in
-            let size = 1 << 30
+            let size = Program.bulk(1 << 30)
             _ = try stage.sparseFile("big", size: size)
             let nginx = try stage.nginx(serving: stage.directory)
             let mirror = try stage.mirror(local: nginx.url, plaintext: false)
@@ -31,7 +31,7 @@ struct MemoryTests {
     @Test(arguments: [true, false])
     func `an upload of 1 GiB leaves each program below 32 MiB`(chunked: Bool) throws {
         try stage { stage in
-            let size = 1 << 30
+            let size = Program.bulk(1 << 30)
             let file = try stage.sparseFile("big", size: size)
             let mirror = try stage.mirror(countingOrigin(), plaintext: false)
             let framing = chunked ? ["--header", "Transfer-Encoding: chunked"] : []
@@ -46,7 +46,7 @@ struct MemoryTests {
 
     @Test func `of 64 downloads at once the 63 whose clients read come to their end`() throws {
         try stage { stage in
-            let size = 64 << 20
+            let size = Program.bulk(64 << 20)
             _ = try stage.sparseFile("big", size: size)
             let nginx = try stage.nginx(serving: stage.directory)
             let mirror = try stage.mirror(local: nginx.url, plaintext: false)

@@ -189,7 +189,7 @@ struct UpgradeEndTests {
     @Test func `100 MiB pass in each direction at once, byte for byte, in constant memory`() throws
     {
         try stage { stage in
-            let size = 100 << 20
+            let size = Program.bulk(100 << 20)
             let up = Flow(seed: 1, count: size)
             let down = Flow(seed: 2, count: size)
             let origin = try Origin.upgrading { try bothWays($0, sending: down, checking: up) }

@@ -139,6 +139,10 @@ final class Program: Sendable {
     /// look for leaks as they exit.
     static let areSanitized = sanitizerOptions.values.contains { $0.contains("detect_leaks=1") }
 
+    /// What stands for so many bytes: under the address sanitizer they would take an hour, and the
+    /// bounds of memory that they are for do not hold.
+    static func bulk(_ bytes: Int) -> Int { areSanitized ? bytes / 16 : bytes }
+
     /// Ends the program; where it looks for leaks then, lets it come to that. A second signal tells
     /// it not to wait for anybody.
     func endChecked() {
