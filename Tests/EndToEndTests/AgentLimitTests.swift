@@ -54,30 +54,48 @@ struct AgentLimitTests {
 
     @Test func `an agent asks for so many at once, and the relay keeps the next`() throws {
         try stage { stage in
-            let gate = Gate()
-            let origin = try Origin { visit in
-                while let request = try visit.readRequest() {
-                    try gate.wait("the third stands in line")
-                    try visit.connection.write(
-                        Answer(200, body: request.target).bytes(to: request.method))
-                }
-            }
-            let mirror = try mirror(
-                stage, origin, "workers = 2\n", relay: Counting.relay.line(stage))
-            let clients = try (1...3).map { number in
-                let client = try mirror.connect()
-                try client.write(mirror.request("GET", "/\(number)"))
-                if number < 3 { _ = try origin.waitForRequest { $0.target == "/\(number)" } }
-                return client
-            }
-            try stage.expectReached("maximum-exchanges")
-            #expect(origin.requests.map(\.target).sorted() == ["/1", "/2"])
-            gate.open()
-            for (number, client) in clients.enumerated() {
-                #expect(try client.readResponse().text == "/\(number + 1)")
+            let origin = try stage.expectTwoAtOnce { origin in
+                try mirror(stage, origin, "workers = 2\n", relay: Counting.relay.line(stage))
             }
             #expect(try stage.reached(.agent)["workers"] == 0)
             #expect(origin.accepted == 2)
+        }
+    }
+
+    @Test func `of what several relays send at once so much waits, and the next is refused`()
+        throws
+    {
+        try stage { stage in
+            let gate = Gate()
+            let origin = stage.keep(try Origin.answering(at: gate))
+            let key = try stage.addKey(role: "agent")
+            let client = try stage.addKey(role: "client")
+            let first = try stage.relay()
+            let relays = [first] + (try (2...4).map { try stage.relay(beside: first, "\($0)") })
+            let file = try stage.write("agent.conf", "workers = 1\n" + Counting.agent.line(stage))
+            let agent = try stage.startAgent(
+                first, key: key.secret, local: origin.url,
+                ["--config", file] + relays.dropFirst().flatMap { ["--remote", $0.remote] })
+            for relay in relays {
+                _ = try agent.expectReady("ready mirror=prom remote=\(relay.remote)")
+            }
+            // Each relay sends one at a time. The first is with the origin before the others come; two
+            // of those wait, and which two is nobody's promise.
+            var clients = try relays.enumerated().map { number, relay in
+                let asks = try Connection.to(port: relay.port)
+                try asks.write(
+                    "GET /m/alice/prom/\(number) HTTP/1.1\r\nHost: a\r\n\(bearer(client))\r\n\r\n")
+                if number == 0 { _ = try origin.waitForRequest() }
+                return (asks, "/\(number)")
+            }
+            try stage.expectReached("workers", by: .agent)
+            let answered = try Connection.readable(1, of: clients.map(\.0))[0]
+            expectProblem(try answered.readResponse(), 503, "connection_limit_reached")
+            clients.removeAll { $0.0 === answered }
+            #expect(origin.requests.count == 1)
+            gate.open()
+            for (asks, target) in clients { #expect(try asks.readResponse().text == target) }
+            #expect(try stage.reached(.agent)["workers"] == 1)
         }
     }
 

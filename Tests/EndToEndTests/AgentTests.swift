@@ -98,9 +98,7 @@ struct AgentTests {
             let key = try stage.addKey(role: "agent")
             let client = try stage.addKey(role: "client")
             let first = try stage.relay()
-            let secondFile = try stage.relayConfiguration("second.conf", certificate: nil)
-            let second = try Relay(
-                stage, arguments: ["--config", secondFile], keys: first.keys, authority: nil)
+            let second = try stage.relay(beside: first)
             let agent = try stage.startAgent(
                 first, key: key.secret, local: origin.url, ["--remote", second.remote])
             for relay in [first, second] {
@@ -259,6 +257,23 @@ struct AgentTests {
         }
     }
 
+    @Test func `a relay that takes the connection and never answers keeps no agent from stopping`()
+        throws
+    {
+        try stage { stage in
+            let relay = try Origin { visit in
+                _ = try visit.readHead()
+                try visit.waitForEnd(.long)
+            }
+            let file = try stage.write(
+                "agent.conf", "connect-timeout = 600s\ndrain-timeout = 600s\n")
+            let agent = try startAgent(stage, relay, ["--config", file])
+            _ = try relay.waitForRequest()
+            agent.send(SIGTERM)
+            #expect(try agent.exit(.patient) == .code(0))
+        }
+    }
+
     @Test func `a redirect of the origin is passed on, and never followed`() throws {
         try stage { stage in
             let elsewhere = stage.keep(try Origin.echoingTarget())
@@ -273,13 +288,15 @@ struct AgentTests {
         }
     }
 
-    private func startAgent(_ stage: Stage, _ relay: Origin) throws -> Program {
+    private func startAgent(
+        _ stage: Stage, _ relay: Origin, _ options: [String] = []
+    ) throws -> Program {
         try stage.start(
             Built.agent,
             [
                 "--remote", "ws://127.0.0.1:\(stage.keep(relay).port)/mirror", "--apikey-file",
                 stage.write("agent.key", "mma_secret-of-some-length\n"), "--name", "prom",
                 "--local", "1",
-            ])
+            ] + options)
     }
 }

@@ -20,15 +20,13 @@ struct DrainTests {
 
     @Test func `a relay that drains lets a running exchange finish`() throws {
         try stage { stage in
-            let (origin, finish) = try halfAnswer()
-            let mirror = try stage.mirror(origin)
-            let (client, head) = try firstHalf(mirror)
+            let finish = Gate()
+            let mirror = try stage.mirror(.pausing(until: finish))
+            let held = try mirror.half()
             mirror.relay.program.send(SIGTERM)
             try waitForRefusal(mirror.relay)
             finish.open()
-            let body = try client.readBody(head)
-            #expect(body.isWhole)
-            #expect(body.text == "second")
+            try held.expectRest()
             #expect(try mirror.relay.program.exit() == .code(0))
             #expect(mirror.agent.unasked == nil, "the agent waits for the next relay")
         }
@@ -36,9 +34,9 @@ struct DrainTests {
 
     @Test func `an agent that drains lets a running exchange finish`() throws {
         try stage { stage in
-            let (origin, finish) = try halfAnswer()
-            let mirror = try stage.mirror(origin)
-            let (client, head) = try firstHalf(mirror)
+            let finish = Gate()
+            let mirror = try stage.mirror(.pausing(until: finish))
+            let held = try mirror.half()
             mirror.agent.send(SIGTERM)
             // The relay sends it nothing new from now on.
             let refused = try askUntil("the agent takes nothing new", .patient) {
@@ -49,29 +47,27 @@ struct DrainTests {
             expectProblem(refused, 503, "destination_unavailable")
             #expect(refused["Retry-After"] != nil)
             finish.open()
-            let body = try client.readBody(head)
-            #expect(body.isWhole)
-            #expect(body.text == "second")
+            try held.expectRest()
             #expect(try mirror.agent.exit() == .code(0))
         }
     }
 
     @Test func `a drain has an end, even with an exchange that has none`() throws {
         try stage { stage in
-            let (origin, _) = try halfAnswer()
-            let mirror = try stage.mirror(origin, relay: "drain-timeout = 1s\n")
-            let (client, head) = try firstHalf(mirror)
+            let mirror = try stage.mirror(
+                .pausing(until: Gate()), relay: "drain-timeout = 1s\n")
+            let held = try mirror.half()
             mirror.relay.program.send(SIGTERM)
-            #expect(try !client.readBody(head, .prompt).isWhole)
+            #expect(try !held.rest(.prompt).isWhole)
             #expect(try mirror.relay.program.exit(.prompt) == .code(0))
         }
     }
 
     @Test func `a load balancer sees that a relay drains`() throws {
         try stage { stage in
-            let (origin, finish) = try halfAnswer()
-            let mirror = try stage.mirror(origin)
-            let (client, head) = try firstHalf(mirror)
+            let finish = Gate()
+            let mirror = try stage.mirror(.pausing(until: finish))
+            let held = try mirror.half()
             let balancer = try mirror.connect()
             mirror.relay.program.send(SIGTERM)
             try waitForRefusal(mirror.relay)
@@ -82,19 +78,19 @@ struct DrainTests {
             #expect(told["Connection"] == "close")
             #expect(try balancer.readToEnd().isEmpty)
             finish.open()
-            _ = try client.readBody(head)
+            try held.expectRest()
             #expect(try mirror.relay.program.exit() == .code(0))
         }
     }
 
     @Test func `while a relay drains, requests are told to come again, on any connection`() throws {
         try stage { stage in
-            let (origin, finish) = try halfAnswer()
-            let mirror = try stage.mirror(origin)
+            let finish = Gate()
+            let mirror = try stage.mirror(.pausing(until: finish))
             let standing = try mirror.connect()
             try standing.write(mirror.request("GET", "/new"))
             #expect(try standing.readResponse().status == 200)
-            let (client, head) = try firstHalf(mirror)
+            let held = try mirror.half()
             mirror.relay.program.send(SIGTERM)
             try waitForRefusal(mirror.relay)
             for connection in [standing, try mirror.connect()] {
@@ -107,7 +103,7 @@ struct DrainTests {
                 #expect(connection.state == .closed)
             }
             finish.open()
-            #expect(try client.readBody(head).isWhole)
+            try held.expectRest()
             #expect(try mirror.relay.program.exit() == .code(0))
         }
     }
@@ -163,14 +159,14 @@ struct DrainTests {
 
     @Test func `a second signal stops a relay at once`() throws {
         try stage { stage in
-            let (origin, _) = try halfAnswer()
-            let mirror = try stage.mirror(origin, relay: "drain-timeout = 1h\n")
-            let (client, head) = try firstHalf(mirror)
+            let mirror = try stage.mirror(
+                .pausing(until: Gate()), relay: "drain-timeout = 1h\n")
+            let held = try mirror.half()
             mirror.relay.program.send(SIGTERM)
             try waitForRefusal(mirror.relay)
             mirror.relay.program.send(SIGTERM)
             #expect(try mirror.relay.program.exit() == .code(0))
-            #expect(try !client.readBody(head).isWhole)
+            #expect(try !held.rest().isWhole)
         }
     }
 
@@ -182,30 +178,5 @@ struct DrainTests {
             if response.status == 503 { return }
         }
         throw Failure("the relay goes on as if it had not been asked to stop")
-    }
-
-    /// An origin that sends `first`, and `second` once the gate is open; `/new` it answers at once.
-    private func halfAnswer() throws -> (Origin, Gate) {
-        let finish = Gate()
-        let origin = try Origin { visit in
-            guard try visit.readRequest()?.target == "/x" else {
-                return try visit.connection.write(
-                    Answer(200, body: "new", closes: true).bytes(to: "GET"))
-            }
-            try visit.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-            try visit.connection.writeChunk("first")
-            try finish.wait("the second half is asked for")
-            try visit.connection.writeChunk("second")
-            try visit.write("0\r\n\r\n")
-        }
-        return (origin, finish)
-    }
-
-    private func firstHalf(_ mirror: Mirror) throws -> (Connection, Head) {
-        let client = try mirror.connect()
-        try client.write(mirror.request("GET", "/x"))
-        let head = try client.readResponseHead().head
-        #expect(try client.readChunk() == Array("first".utf8))
-        return (client, head)
     }
 }

@@ -18,13 +18,7 @@ private struct Neighbours {
     init(_ stage: Stage, names: [String] = ["prom"], _ configuration: String) throws {
         let gate = Gate()
         self.gate = gate
-        stuck = stage.keep(
-            try Origin { visit in
-                while let request = try visit.readRequest(.long) {
-                    try gate.wait("the release", .long)
-                    try visit.connection.write(Answer(200, body: request.target).bytes(to: "GET"))
-                }
-            })
+        stuck = stage.keep(try Origin.answering(at: gate))
         alice = try stage.addKey(role: "client", user: "alice")
         bob = try stage.addKey(role: "client", user: "bob")
         let agents = try ["alice", "bob"].map { try stage.addKey(role: "agent", user: $0).secret }
@@ -50,30 +44,13 @@ private struct Neighbours {
     }
 }
 
-/// Waits until `count` of the connections have something to read.
-private func readable(
-    _ count: Int, of connections: [Connection], _ deadline: Deadline = .patient
-) throws -> [Connection] {
-    var waiting = connections
-    var found: [Connection] = []
-    while found.count < count {
-        var entries = waiting.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
-        guard poll(&entries, nfds_t(entries.count), deadline.millisecondsLeft) > 0 else {
-            throw Failure("\(found.count) of \(count) connections were answered")
-        }
-        found += zip(waiting, entries).filter { $1.revents != 0 }.map(\.0)
-        waiting = zip(waiting, entries).filter { $1.revents == 0 }.map(\.0)
-    }
-    return found
-}
-
 struct FairnessTests {
     @Test func `an origin that never answers fills its own line, and never the pool`() throws {
         try stage { stage in
             // Three places, two of them for one mirror, and a line of 16.
             let both = try Neighbours(stage, "workers = 4\nmaximum-exchanges = 8\n")
             let clients = try (0..<200).map { try both.ask("prom", "/\($0)") }
-            for refused in try readable(200 - 2 - 16, of: clients) {
+            for refused in try Connection.readable(200 - 2 - 16, of: clients) {
                 let response = try refused.readResponse()
                 expectProblem(response, 503, "connection_limit_reached")
                 #expect(response["Retry-After"] == "1")
@@ -109,7 +86,6 @@ struct FairnessTests {
 
     @Test func `slow uploads and readers of one address are its own loss`() throws {
         try stage { stage in
-            let admin = stage.path("admin")
             let size = 64 << 20
             let origin = try Origin { visit in
                 while let head = try? visit.readHead(.long) {
@@ -126,7 +102,7 @@ struct FairnessTests {
             let mirror = try stage.mirror(
                 origin,
                 relay: "workers = 8\nmaximum-exchanges-per-address = 2\n"
-                    + "admin-listen = unix:\(admin)\n")
+                    + Counting.relay.line(stage))
             let upload = try mirror.connect(from: 2)
             try upload.write(mirror.request("POST", "/x", ["Content-Length: 8"], body: "slow"))
             _ = try origin.waitForRequest { $0.target == "/x" }
@@ -144,9 +120,7 @@ struct FairnessTests {
             let other = try mirror.connect(from: 3)
             try other.write(mirror.request("POST", "/y", ["Content-Length: 5"], body: "other"))
             #expect(try other.readResponse().text == "other")
-            let metrics = try stage.curl("http://a/metrics", ["--unix-socket", admin]).text
-            let name = "magicmirror_limits_reached_total{limit=\"maximum-exchanges-per-address\"}"
-            #expect(metrics.contains("\n\(name) 1\n"), "\(metrics)")
+            try stage.expectReached("maximum-exchanges-per-address")
 
             // What has ended counts no more, however it ended; and a refusal never has.
             try upload.write("done")
@@ -214,10 +188,9 @@ struct FairnessTests {
 
     @Test func `wrong keys of one address are counted, and lock nobody out`() throws {
         try stage { stage in
-            let admin = stage.path("admin")
             let mirror = try stage.mirror(
                 .echoingTarget(),
-                relay: "maximum-wrong-keys = 4\nadmin-listen = unix:\(admin)\n")
+                relay: "maximum-wrong-keys = 4\n" + Counting.relay.line(stage))
             let ask = { (target: String, fields: [String], host: UInt8) in
                 let client = try mirror.connect(from: host)
                 try client.write(
@@ -246,9 +219,7 @@ struct FairnessTests {
                 #expect((1...60).contains(Int(refused["Retry-After"] ?? "") ?? 0))
             }
             try mirror.relay.expectLine(status: 429, error: "connection_limit_reached")
-            let metrics = try stage.curl("http://a/metrics", ["--unix-socket", admin]).text
-            let name = "magicmirror_limits_reached_total{limit=\"maximum-wrong-keys\"}"
-            #expect(metrics.contains("\n\(name) 4\n"), "\(metrics)")
+            try stage.expectReached("maximum-wrong-keys", 4)
 
             // No key is no wrong one; a right one is good, and so is another address.
             expectProblem(try ask(mirror.path("/x"), [], 1), 401, "http_request_denied")

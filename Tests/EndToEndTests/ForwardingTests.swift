@@ -130,6 +130,35 @@ struct ForwardingTests {
         }
     }
 
+    @Test func `each request of a connection says its own host and prefix`() throws {
+        try stage { stage in
+            let origin = try Origin.echoingTarget()
+            let second = try stage.addKey(role: "agent", name: "graf")
+            let mirror = try stage.mirror(origin, relay: "domain = relay.test\n")
+            try stage.agent(mirror.relay, key: second.secret, name: "graf", local: origin.url)
+            // By path and by host name.
+            let asked = [
+                ("a.test", "/m/alice/prom"), ("b.test", "/m/alice/prom"),
+                ("b.test", "/m/alice/graf"), ("prom--alice.relay.test", ""),
+                ("graf--alice.relay.test", ""),
+            ]
+            let client = try mirror.connect()
+            // Each behind each other one, and behind itself.
+            let pairs = asked.flatMap { one in asked.flatMap { [one, $0, $0] } }
+            for (number, (host, prefix)) in pairs.enumerated() {
+                let target = "/\(number)"
+                try client.write(
+                    "GET \(prefix)\(target) HTTP/1.1\r\nHost: \(host)\r\n"
+                        + "\(bearer(mirror.clientKey))\r\n\r\n")
+                #expect(try client.readResponse().text == target)
+                let head = try origin.waitForRequest { $0.target == target }.head
+                #expect(head.all("X-Forwarded-Host") == [host])
+                #expect(head.all("X-Forwarded-Prefix") == (prefix.isEmpty ? [] : [prefix]))
+                #expect(head.all("Forwarded") == ["for=127.0.0.1;proto=http;host=\"\(host)\""])
+            }
+        }
+    }
+
     @Test func `what else proxies say is dropped too, but from a trusted one`() throws {
         try stage { stage in
             let names = [

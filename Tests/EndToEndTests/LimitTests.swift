@@ -129,28 +129,9 @@ struct LimitTests {
 
     @Test func `so many exchanges run at once, and the next waits and is counted`() throws {
         try stage { stage in
-            let gate = Gate()
-            let origin = try Origin { visit in
-                while let request = try visit.readRequest() {
-                    try gate.wait("the third stands in line")
-                    try visit.connection.write(
-                        Answer(200, body: request.target).bytes(to: request.method))
-                }
-            }
-            let mirror = try stage.mirror(
-                origin, relay: "maximum-exchanges = 2\n" + Counting.relay.line(stage))
-            let clients = try (1...3).map { number in
-                let client = try mirror.connect()
-                try client.write(mirror.request("GET", "/\(number)"))
-                // The first two are with the origin before the third comes.
-                if number < 3 { _ = try origin.waitForRequest { $0.target == "/\(number)" } }
-                return client
-            }
-            try stage.expectReached("maximum-exchanges")
-            #expect(origin.requests.map(\.target).sorted() == ["/1", "/2"])
-            gate.open()
-            for (number, client) in clients.enumerated() {
-                #expect(try client.readResponse().text == "/\(number + 1)")
+            try stage.expectTwoAtOnce { origin in
+                try stage.mirror(
+                    origin, relay: "maximum-exchanges = 2\n" + Counting.relay.line(stage))
             }
         }
     }
@@ -287,6 +268,34 @@ struct LimitTests {
                 "http://a/status", ["--unix-socket", stage.path("relay.metrics")])
             #expect(status["Date"]?.hasSuffix(" GMT") == true)
         }
+    }
+}
+
+extension Stage {
+    /// Expects that of three requests two are with the origin at once, and that the relay keeps the
+    /// third until there is room, and counts it.
+    ///
+    /// - Parameter mirror: has room for two, and a relay that counts.
+    /// - Returns: the origin.
+    @discardableResult
+    func expectTwoAtOnce(_ mirror: (Origin) throws -> Mirror) throws -> Origin {
+        let gate = Gate()
+        let origin = try Origin.answering(at: gate)
+        let mirror = try mirror(origin)
+        let clients = try (1...3).map { number in
+            let client = try mirror.connect()
+            try client.write(mirror.request("GET", "/\(number)"))
+            // The first two are with the origin before the third comes.
+            if number < 3 { _ = try origin.waitForRequest { $0.target == "/\(number)" } }
+            return client
+        }
+        try expectReached("maximum-exchanges")
+        #expect(origin.requests.map(\.target).sorted() == ["/1", "/2"])
+        gate.open()
+        for (number, client) in clients.enumerated() {
+            #expect(try client.readResponse().text == "/\(number + 1)")
+        }
+        return origin
     }
 }
 

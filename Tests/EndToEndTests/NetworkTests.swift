@@ -5,10 +5,29 @@ import Testing
 
 @Suite(.serialized)
 struct NetworkTests {
-    private static let heartbeat = "heartbeat-interval = 1s\nheartbeat-timeout = 1s\n"
-    private static let agent =
-        heartbeat + "connect-timeout = 2s\nreconnect-delay = 100ms\n"
-        + "maximum-reconnect-delay = 500ms\nidle-timeout = 1s\n"
+    /// A network, and a mirror over it whose programs soon notice a loss and try again.
+    private func alert(_ stage: Stage) throws -> (Network, Mirror) {
+        let heartbeat = "heartbeat-interval = 1s\nheartbeat-timeout = 1s\n"
+        let network = try Network(stage)
+        let mirror = try network.mirror(
+            Load.origin(unix: stage.path("origin")), relay: heartbeat,
+            agent: heartbeat + "connect-timeout = 2s\nreconnect-delay = 100ms\n"
+                + "maximum-reconnect-delay = 500ms\nidle-timeout = 1s\n")
+        return (network, mirror)
+    }
+
+    /// Has clients ask while the agent's network changes; no answer may be a wrong one, and behind
+    /// the change they are right again.
+    private func expectReturn(_ change: (Network, Mirror) throws -> Void) throws {
+        try stage { stage in
+            let (network, mirror) = try alert(stage)
+            let load = Load(mirror)
+            try load.waitForRight(20)
+            try change(network, mirror)
+            try load.waitForRight(20)
+            #expect(try load.stop().wrong.isEmpty)
+        }
+    }
 
     @Test func `each answer is right through a network that loses and delays packets`() throws {
         try stage { stage in
@@ -28,10 +47,7 @@ struct NetworkTests {
         toRelay: Double, toAgent: Double
     ) throws {
         try stage { stage in
-            let network = try Network(stage)
-            let mirror = try network.mirror(
-                Load.origin(unix: stage.path("origin")), relay: NetworkTests.heartbeat,
-                agent: NetworkTests.agent)
+            let (network, mirror) = try alert(stage)
             #expect(try mirror.get("/load/x").status == 200)
             let idle = try [mirror.relay.program, mirror.agent].map {
                 ($0, try $0.descriptorCount(), try $0.threadCount())
@@ -64,38 +80,22 @@ struct NetworkTests {
     }
 
     @Test func `an agent that gets another address is back from there`() throws {
-        try stage { stage in
-            let network = try Network(stage)
-            let mirror = try network.mirror(
-                Load.origin(unix: stage.path("origin")), relay: NetworkTests.heartbeat,
-                agent: NetworkTests.agent)
-            let load = Load(mirror)
-            try load.waitForRight(20)
+        try expectReturn { network, mirror in
             try network.onAgent("ip", "addr", "flush", "dev", "wire")
             try network.onAgent("ip", "addr", "add", "10.77.0.3/24", "dev", "wire")
             try mirror.relay.program.expectLog("the agent at its new address") {
                 $0.hasPrefix("agent connected ") && $0.contains("CLIENT=10.77.0.3")
             }
-            try load.waitForRight(20)
-            #expect(try load.stop().wrong.isEmpty)
         }
     }
 
     @Test func `an agent whose network is down for a while is back when it is up`() throws {
-        try stage { stage in
-            let network = try Network(stage)
-            let mirror = try network.mirror(
-                Load.origin(unix: stage.path("origin")), relay: NetworkTests.heartbeat,
-                agent: NetworkTests.agent)
-            let load = Load(mirror)
-            try load.waitForRight(20)
+        try expectReturn { network, mirror in
             try network.onAgent("ip", "link", "set", "wire", "down")
             try mirror.agent.expectLog("no way to the relay") {
                 $0.contains("cannot connect to the relay") && $0.contains("unreachable")
             }
             try network.onAgent("ip", "link", "set", "wire", "up")
-            try load.waitForRight(20)
-            #expect(try load.stop().wrong.isEmpty)
         }
     }
 }

@@ -171,25 +171,15 @@ struct ReloadTests {
     @Test func `an exchange goes on as it began while the configuration changes`() throws {
         try stage { stage in
             let finish = Gate()
-            let origin = try Origin { visit in
-                _ = try visit.readRequest()
-                try visit.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-                try visit.connection.writeChunk("first")
-                try finish.wait("the reload")
-                try visit.connection.write("6\r\nsecond\r\n0\r\n\r\n")
-            }
             let mirror = try reloadable(
-                stage, origin: origin, "[mirror alice/prom]\naccess = public\n")
-            let client = try mirror.connect()
-            try client.write("GET \(mirror.path("/x")) HTTP/1.1\r\nHost: a\r\n\r\n")
-            let head = try client.readResponseHead().head
-            #expect(try client.readChunk() == Array("first".utf8))
+                stage, origin: .pausing(until: finish),
+                "[mirror alice/prom]\naccess = public\n")
+            let held = try mirror.half(showsKey: false)
             try rewrite(stage, "maximum-exchanges = 1\n")
             #expect(try reload(stage).exit == .code(0))
             #expect(try ask(mirror.relay, mirror.path("/x")).status == 401)
             finish.open()
-            let body = try client.readBody(head)
-            #expect(body.isWhole && body.text == "second")
+            try held.expectRest()
         }
     }
 
@@ -245,12 +235,16 @@ struct ReloadTests {
         more: String, message: String
     ) throws {
         try stage { stage in
-            let mirror = try reloadable(stage, "admin-listen = unix:\(stage.path("admin"))\n")
+            let admin = stage.path("admin")
+            func lastReload(_ name: String) throws -> Int {
+                try stage.metric("config_last_reload_\(name)", at: admin)
+            }
+            let mirror = try reloadable(stage, "admin-listen = unix:\(admin)\n")
             let wanted = "\(stage.path("relay.conf")):\(message)"
-            let before = try metric(stage, "success_timestamp_seconds")
-            #expect(try metric(stage, "successful") == 1)
+            let before = try lastReload("success_timestamp_seconds")
+            #expect(try lastReload("successful") == 1)
 
-            try rewrite(stage, "admin-listen = unix:\(stage.path("admin"))\n" + more)
+            try rewrite(stage, "admin-listen = unix:\(admin)\n" + more)
             let refused = try reload(stage)
             #expect(refused.exit == .code(1))
             #expect(refused.error.hasPrefix("magicmirrorctl: \(wanted)"), "\(refused.error)")
@@ -258,14 +252,14 @@ struct ReloadTests {
             try mirror.relay.program.expectLog("why it was refused") {
                 $0.hasPrefix("error: reload refused") && $0.contains(wanted)
             }
-            #expect(try metric(stage, "successful") == 0)
-            #expect(try metric(stage, "success_timestamp_seconds") == before)
+            #expect(try lastReload("successful") == 0)
+            #expect(try lastReload("success_timestamp_seconds") == before)
             #expect(try mirror.get("/x").status == 200)
 
-            try rewrite(stage, "admin-listen = unix:\(stage.path("admin"))\n")
+            try rewrite(stage, "admin-listen = unix:\(admin)\n")
             #expect(try reload(stage).exit == .code(0))
-            #expect(try metric(stage, "successful") == 1)
-            #expect(try metric(stage, "success_timestamp_seconds") >= before)
+            #expect(try lastReload("successful") == 1)
+            #expect(try lastReload("success_timestamp_seconds") >= before)
         }
     }
 
@@ -376,15 +370,5 @@ struct ReloadTests {
                 "s_client", "-ign_eof", "-connect", mirror.relay.address,
                 "-CAfile", stage.path("relay.pem"),
             ] + options, input: request)
-    }
-
-    private func metric(_ stage: Stage, _ name: String) throws -> Int {
-        let page = try stage.curl("http://a/metrics", ["--unix-socket", stage.path("admin")])
-        let name = "magicmirror_config_last_reload_\(name) "
-        let line = page.text.split(separator: "\n").first { $0.hasPrefix(name) }
-        guard let value = line.flatMap({ Int($0.dropFirst(name.count)) }) else {
-            throw Failure("no \(name) in \(page.text)")
-        }
-        return value
     }
 }

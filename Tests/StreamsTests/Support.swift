@@ -1,4 +1,5 @@
-// What the tests of this target share: deadlines, connections inside the test, a certificate.
+// What the tests of this target share: deadlines, connections inside the test, a certificate,
+// a directory.
 
 import Foundation
 import Glibc
@@ -89,26 +90,46 @@ struct TestCertificate: Sendable {
     static let shared = TestCertificate()
 
     private init() {
-        let made = MadeCertificate(names: ["relay.test"], days: 1)
-        let other = MadeCertificate(names: ["relay.test"], days: 1)
-        let directory = FileManager.default.temporaryDirectory.appendingPathComponent(
-            "streams-tests-\(UUID().uuidString)")
-        defer { try? FileManager.default.removeItem(at: directory) }
         do {
-            try FileManager.default.createDirectory(
-                at: directory, withIntermediateDirectories: false)
-            func file(_ name: String, _ bytes: [UInt8]) throws -> String {
-                let file = directory.appendingPathComponent(name)
-                try Data(bytes).write(to: file)
-                return file.path
+            (server, client, stranger) = try inDirectory { directory in
+                let own = try TestFiles(in: directory, "own")
+                let other = try TestFiles(in: directory, "other")
+                return (
+                    try TLSContext(certificate: own.certificate, privateKey: own.privateKey),
+                    try TLSContext(trust: own.authority, verifies: true),
+                    try TLSContext(trust: other.authority, verifies: true)
+                )
             }
-            server = try TLSContext(
-                certificate: file("certificate.pem", made.certificate),
-                privateKey: file("key.pem", made.privateKey))
-            client = try TLSContext(trust: file("ca.pem", made.authority), verifies: true)
-            stranger = try TLSContext(trust: file("other.pem", other.authority), verifies: true)
         } catch {
             fatalError("cannot make a certificate for the tests: \(error)")
         }
     }
+}
+
+/// A certificate for `relay.test`, its key and its authority, in PEM files.
+struct TestFiles {
+    var certificate: String
+    var privateKey: String
+    var authority: String
+
+    init(in directory: URL, _ name: String) throws {
+        let made = MadeCertificate(names: ["relay.test"], days: 1)
+        func file(_ kind: String, _ bytes: [UInt8]) throws -> String {
+            let file = directory.appendingPathComponent("\(name)-\(kind).pem")
+            try Data(bytes).write(to: file)
+            return file.path
+        }
+        certificate = try file("certificate", made.certificate)
+        privateKey = try file("key", made.privateKey)
+        authority = try file("authority", made.authority)
+    }
+}
+
+/// Gives `body` a directory of its own, gone when it returns.
+func inDirectory<Result>(_ body: (URL) throws -> Result) throws -> Result {
+    let directory = FileManager.default.temporaryDirectory.appendingPathComponent(
+        "streams-tests-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
+    defer { try? FileManager.default.removeItem(at: directory) }
+    return try body(directory)
 }

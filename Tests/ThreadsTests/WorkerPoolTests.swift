@@ -13,6 +13,17 @@ import Threads
         var bells: Set<Int32> = []
     }
 
+    /// Starts workers whose jobs wait until the gate is open.
+    private func start(
+        _ pool: WorkerPool<Int>, workers: Int, waiting: Int, at gate: Monitor<State>
+    ) throws {
+        try pool.start(name: "worker", workers: workers, waiting: waiting) { job, _ in
+            gate.withLock { $0.running += 1 }
+            _ = gate.wait(until: soon) { $0.isOpen ? true : nil }
+            gate.withLock { $0.done.append(job) }
+        }
+    }
+
     @Test func `each job is done once, by no more workers than there are`() throws {
         let state = Monitor(State())
         let pool = WorkerPool<Int>()
@@ -43,11 +54,7 @@ import Threads
     {
         let gate = Monitor(State(isOpen: false))
         let pool = WorkerPool<Int>()
-        try pool.start(name: "worker", workers: 2, waiting: 2) { job, _ in
-            gate.withLock { $0.running += 1 }
-            _ = gate.wait(until: soon) { $0.isOpen ? true : nil }
-            gate.withLock { $0.done.append(job) }
-        }
+        try start(pool, workers: 2, waiting: 2, at: gate)
         #expect(eventually { pool.idleWorkers == 2 })
         #expect(pool.submit(1))
         #expect(pool.idleWorkers == 1)
@@ -63,6 +70,24 @@ import Threads
         #expect(eventually { gate.withLock { $0.done.count } == 4 })
         #expect(gate.withLock { $0.done.sorted() } == [1, 2, 3, 4])
         #expect(eventually { pool.idleWorkers == 2 })
+        pool.close()
+    }
+
+    @Test func `workers that are added later add to how many jobs may wait`() throws {
+        let gate = Monitor(State(isOpen: false))
+        let pool = WorkerPool<Int>()
+        #expect(!pool.submit(0))
+        try start(pool, workers: 1, waiting: 2, at: gate)
+        try start(pool, workers: 2, waiting: 1, at: gate)
+        #expect(eventually { pool.idleWorkers == 3 })
+        for job in 1...3 { #expect(pool.submit(job)) }
+        #expect(eventually { gate.withLock { $0.running } == 3 })
+        for job in 4...6 { #expect(pool.submit(job)) }
+        #expect(!pool.submit(7))
+        gate.withLock { $0.isOpen = true }
+        gate.broadcast()
+        #expect(eventually { gate.withLock { $0.done.count } == 6 })
+        #expect(gate.withLock { $0.done.sorted() } == Array(1...6))
         pool.close()
     }
 

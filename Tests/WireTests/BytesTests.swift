@@ -80,6 +80,31 @@ import Testing
         }
     }
 
+    @Test func `bytes are equal where each is, and there are as many`() {
+        var wrong: [String] = []
+        func check(_ one: ArraySlice<UInt8>, _ other: ArraySlice<UInt8>, _ expected: Bool) {
+            for isEqual in [one.span.isEqual(to: other.span), other.span.isEqual(to: one.span)]
+            where isEqual != expected {
+                wrong.append("\(one) and \(other)")
+            }
+        }
+        for length in 0...20 {
+            let one = [UInt8](1...99)[3..<3 + length]
+            // Other bytes before and behind it, which do not count.
+            let other = ([UInt8](repeating: 0xFF, count: 5) + one + [0xFF])[5..<5 + length]
+            check(one, other, true)
+            for place in other.indices {
+                for bit in 0..<8 {
+                    var changed = other
+                    changed[place] ^= 1 << bit
+                    check(one, changed, false)
+                }
+            }
+            for shorter in 0..<length { check(one, other.prefix(shorter), false) }
+        }
+        #expect(wrong == [])
+    }
+
     @Test(arguments: [
         ("0", 0), ("7", 7), ("10", 10), ("9223372036854775807", Int.max),
     ])

@@ -188,6 +188,27 @@ final class Connection {
     /// Whether something can be read, or the end be seen, before `deadline`.
     func isReadable(_ deadline: Deadline) -> Bool { poll(Int16(POLLIN), deadline) }
 
+    /// Waits until `count` of the connections, or a few more, have something to read.
+    static func readable(
+        _ count: Int, of connections: [Connection], _ deadline: Deadline = .patient
+    ) throws -> [Connection] {
+        var waiting = connections
+        var found: [Connection] = []
+        while found.count < count {
+            var entries = waiting.map {
+                pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0)
+            }
+            let result = Foundation.poll(
+                &entries, nfds_t(entries.count), deadline.millisecondsLeft)
+            guard result > 0 else {
+                throw Failure("\(found.count) of \(count) connections were answered")
+            }
+            found += zip(waiting, entries).filter { $1.revents != 0 }.map(\.0)
+            waiting = zip(waiting, entries).filter { $1.revents == 0 }.map(\.0)
+        }
+        return found
+    }
+
     private func poll(_ events: Int16, _ deadline: Deadline) -> Bool {
         var entry = pollfd(fd: descriptor, events: events, revents: 0)
         while true {

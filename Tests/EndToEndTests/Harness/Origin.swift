@@ -70,6 +70,17 @@ final class Origin: Sendable {
         try answering { Answer(200, body: $0.target) }
     }
 
+    /// The same, once `gate` is open.
+    static func answering(at gate: Gate) throws -> Origin {
+        try Origin { visit in
+            while let request = try visit.readRequest(.long) {
+                try gate.wait("the request may be answered", .long)
+                try visit.connection.write(
+                    Answer(200, body: request.target).bytes(to: request.method))
+            }
+        }
+    }
+
     /// Waits until the scripts of `count` connections have come to their end.
     func waitForEnded(_ count: Int, _ deadline: Deadline = .patient) -> Bool {
         record.wait(deadline) { $0.ended >= count ? true : nil } ?? false

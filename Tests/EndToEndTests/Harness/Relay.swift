@@ -122,6 +122,12 @@ extension Stage {
             authority: authority?.file)
     }
 
+    /// Starts one more relay that speaks without TLS, with the keys of `other`.
+    func relay(beside other: Relay, _ name: String = "second") throws -> Relay {
+        let file = try relayConfiguration("\(name).conf", certificate: nil)
+        return try Relay(self, arguments: ["--config", file], keys: other.keys, authority: nil)
+    }
+
     /// Writes relay.conf, and an empty keys file where there is none.
     func relayConfiguration(
         _ name: String = "relay.conf", listen: [String] = ["127.0.0.1:0"],
