@@ -11,22 +11,46 @@
 #   make format         lays out the sources as the lint wants them
 #   make bench          speed against nginx; or two builds against each other: A=dir B=dir
 #   make bench-slow     memory and latency beside thousands of slow clients; CONNECTIONS=N
-#   make install        under $(DESTDIR)$(prefix)
+#   make install        under $(DESTDIR)$(prefix); -strip without what debuggers need; uninstall
+#   make deb            packages for Debian, and their source, in .build/deb
+#   make check-deb      the packages as they should be: builds them twice
 #
 # Needs Swift 6.2 or newer on the PATH; `demo`, `check` and `bench` install the rest with apt.
 
 SWIFT ?= swift
-prefix ?= /usr/local
-INSTALL ?= install
 
-# The Swift runtime is linked in, so that the programs need OpenSSL and the C runtime only.
-release = -c release --static-swift-stdlib --disable-local-rpath -Xlinker -z -Xlinker now
+# The Swift runtime is linked in, so that the programs need OpenSSL and the C runtime only. Where
+# they are built does not show in them.
+release = -c release --static-swift-stdlib --disable-local-rpath -Xlinker -z -Xlinker now \
+    -Xswiftc -file-prefix-map -Xswiftc $(CURDIR)=. -Xcc -ffile-prefix-map=$(CURDIR)=.
 programs = .build/release
+
+# The names of the GNU coding standards. Wherever the programs are, they look for their files in
+# /etc/magicmirror and /var/lib/magicmirrord.
+prefix = /usr/local
+exec_prefix = $(prefix)
+bindir = $(exec_prefix)/bin
+sbindir = $(exec_prefix)/sbin
+sysconfdir = /etc
+datarootdir = $(prefix)/share
+datadir = $(datarootdir)
+docdir = $(datarootdir)/doc/magicmirror
+mandir = $(datarootdir)/man
+bashcompletiondir = $(datadir)/bash-completion/completions
+zshcompletiondir = $(datadir)/zsh/site-functions
+fishcompletiondir = $(datadir)/fish/vendor_completions.d
+systemunitdir = $(prefix)/lib/systemd/system
+sysusersdir = $(prefix)/lib/sysusers.d
+tmpfilesdir = $(prefix)/lib/tmpfiles.d
+INSTALL = install
+INSTALL_PROGRAM = $(INSTALL)
+INSTALL_DATA = $(INSTALL) -m 644
 
 needs_build = libssl-dev pkg-config
 needs_demo = $(needs_build) ca-certificates curl prometheus
-needs_check = $(needs_demo) git gzip haproxy iproute2 libnss-wrapper mandoc nginx-light openssl \
-    python3 strace tinyproxy
+needs_check = $(needs_demo) fish git gzip haproxy iproute2 libnss-wrapper mandoc nginx-light \
+    openssl python3 strace systemd tinyproxy zsh
+needs_deb = $(needs_build) debhelper dpkg-dev git
 needs_real = $(needs_demo) chromium chromium-driver openssl python3 python3-venv
 needs_bench = $(needs_build) nginx-light openssl python3 wrk
 
@@ -66,6 +90,11 @@ check-real:
 	@$(MAKE) --no-print-directory build
 	@Tests/Real/run $(programs)
 
+check-deb:
+	@Tests/Checks/install-needs $(needs_deb) lintian
+	@$(MAKE) --no-print-directory deb
+	@Tests/Checks/run packages
+
 format:
 	$(SWIFT) format --in-place --recursive Sources Tests Package.swift
 
@@ -82,20 +111,55 @@ bench-slow:
 	@$(MAKE) --no-print-directory build
 	@Tests/Benchmarks/slow $(if $(CONNECTIONS),--connections $(CONNECTIONS)) $(programs)
 
+# put FILES, DIRECTORY
+define put
+	$(INSTALL) -d $(DESTDIR)$(2)
+	$(INSTALL_DATA) $(1) $(DESTDIR)$(2)
+
+endef
+
+# magicmirrorctl is magicmirrord by another name: the Swift runtime, most of either, is there once.
 install:
-	$(INSTALL) -d $(DESTDIR)$(prefix)/bin $(DESTDIR)$(prefix)/sbin
-	$(INSTALL) -s $(programs)/magicmirror $(DESTDIR)$(prefix)/bin
-	$(INSTALL) -s $(programs)/magicmirrord $(programs)/magicmirrorctl $(DESTDIR)$(prefix)/sbin
-	for page in man/*.[1-8]; do \
-	    directory=$(DESTDIR)$(prefix)/share/man/man$${page##*.}; \
-	    $(INSTALL) -d $$directory && $(INSTALL) -m 644 $$page $$directory || exit 1; \
-	done
-	$(INSTALL) -d $(DESTDIR)$(prefix)/share/doc/magicmirror/examples
-	$(INSTALL) -m 644 packaging/examples/*.conf $(DESTDIR)$(prefix)/share/doc/magicmirror/examples
-	$(INSTALL) -m 644 README.md NEWS.md SECURITY.md $(DESTDIR)$(prefix)/share/doc/magicmirror
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(bindir) $(sbindir) $(sysconfdir)/magicmirror)
+	$(INSTALL_PROGRAM) $(programs)/magicmirror $(DESTDIR)$(bindir)
+	$(INSTALL_PROGRAM) $(programs)/magicmirrord $(DESTDIR)$(sbindir)
+	ln -sf magicmirrord $(DESTDIR)$(sbindir)/magicmirrorctl
+	$(foreach section,1 5 7 8,$(call put,man/*.$(section),$(mandir)/man$(section)))
+	$(call put,README.md NEWS.md SECURITY.md,$(docdir))
+	$(call put,packaging/examples/*,$(docdir)/examples)
+	$(call put,packaging/completions/bash/*,$(bashcompletiondir))
+	$(call put,packaging/completions/zsh/*,$(zshcompletiondir))
+	$(call put,packaging/completions/fish/*,$(fishcompletiondir))
+	$(call put,packaging/systemd/*.service packaging/systemd/*.socket,$(systemunitdir))
+	sed -i 's,/usr/bin/,$(bindir)/,; s,/usr/sbin/,$(sbindir)/,' \
+	    $(DESTDIR)$(systemunitdir)/magicmirror*.service
+	$(call put,packaging/systemd/sysusers.d/*,$(sysusersdir))
+	$(call put,packaging/systemd/tmpfiles.d/*,$(tmpfilesdir))
+
+install-strip:
+	$(MAKE) install INSTALL_PROGRAM='$(INSTALL_PROGRAM) -s'
+
+# Takes away what `install` with the same variables would put there, and leaves directories.
+uninstall:
+	list=$$(mktemp -d) && trap 'rm -rf "$$list"' EXIT \
+	    && $(MAKE) install DESTDIR="$$list" >/dev/null \
+	    && (cd "$$list" && find . ! -type d -print0) | (cd $(DESTDIR)/ && xargs -0 rm -f)
+
+# The source package is this tree with debian/ at its top. What was built there before stays, so
+# that only what has changed is built again.
+stage = .build/deb/magicmirror
+deb:
+	@Tests/Checks/install-needs $(needs_deb)
+	mkdir -p $(stage)
+	find $(stage) -mindepth 1 -maxdepth 1 ! -name .build -exec rm -rf {} +
+	rm -f .build/deb/magicmirror*_*
+	git ls-files --cached --others --exclude-standard -z | xargs -0 cp -p --parents -t $(stage)
+	mv $(stage)/packaging/debian $(stage)
+	cd $(stage) && dpkg-buildpackage --unsigned-source --unsigned-changes --build=full --no-pre-clean
 
 clean:
 	rm -rf .build
 
 .PHONY: all build demo check check-lint check-unit check-tsan check-asan check-e2e check-fuzz \
-    check-demo check-faults check-real fuzz format bench bench-slow install clean
+    check-demo check-faults check-real check-deb fuzz format bench bench-slow install install-strip \
+    uninstall deb clean

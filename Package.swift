@@ -45,7 +45,7 @@ let package = Package(
             name: "magicmirrord", dependencies: ["Program", "Relay", "Wire"],
             swiftSettings: strict),
         .executableTarget(
-            name: "magicmirrorctl", dependencies: ["Program", "Relay", "Wire"],
+            name: "magicmirrorctl", dependencies: ["Program", "Relay"],
             swiftSettings: strict),
         .executableTarget(
             name: "magicmirror", dependencies: ["Agent", "Program", "Wire"],

@@ -1,4 +1,5 @@
 // magicmirrord(8): the relay. Options, configuration, run, exit code.
+// Called `magicmirrorctl` it is that program.
 
 import Program
 import Relay
@@ -6,8 +7,11 @@ import Relay
 @main
 struct Command {
     static func main() {
-        Allocator.tune()
         Descriptors.fillStandardPlaces()
+        if ControlProgram.isCalled(by: CommandLine.arguments) {
+            ControlProgram.run(CommandLine.arguments)
+        }
+        Allocator.tune()
         Descriptors.raiseLimit()
         Signals.block()
         do {

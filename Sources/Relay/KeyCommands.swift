@@ -2,7 +2,6 @@
 // sees the change within a second.
 
 import Program
-import Relay
 import Wire
 
 struct KeyCommands {

@@ -1,7 +1,6 @@
 // The verbs that ask a running relay: `status`, `mirrors`, `disconnect`, `drain`, `reload`.
 
 import Program
-import Relay
 
 enum ControlCommands {
     /// Asks, and prints what the relay says: to standard output where it has done what was asked.
