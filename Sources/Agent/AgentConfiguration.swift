@@ -41,6 +41,8 @@ package struct AgentConfiguration: Sendable {
         package let localIsInsecure: Bool
         /// The certificate to show to the origin.
         package let localIdentity: TLSContext.Identity?
+        /// Log lines have the query with the path.
+        package let logsQueries: Bool
         /// The files as they were written, to say where one stands that is of no use.
         package let written: SettingValues
     }
@@ -97,6 +99,9 @@ package struct AgentConfiguration: Sendable {
             in: [.option, .key, .sectionKey]),
         Setting(
             "proxy", "URL", "HTTP proxy on the way to the relay",
+            in: [.option, .key, .sectionKey]),
+        Setting(
+            "log-query", nil, "log the query, too, which may hold secrets",
             in: [.option, .key, .sectionKey]),
     ]
 
@@ -200,6 +205,7 @@ extension AgentConfiguration.Mirror {
             throw value.error("it has no use beside 'local-insecure'")
         }
         localIdentity = try Self.identity(values)
+        logsQueries = try values.flag("log-query")
     }
 
     /// The certificate for the origin and its key: both or none.

@@ -298,7 +298,8 @@ extension Mirror {
             }
         self.init(
             name: mirror.name, origin: Origin(mirror.local, tls: tls, limits: limits),
-            paths: OriginPaths(mirror.local, host: host), policy: mirror.policy)
+            paths: OriginPaths(mirror.local, host: host), policy: mirror.policy,
+            logsQueries: mirror.logsQueries)
     }
 }
 

@@ -41,6 +41,8 @@ struct OriginExchange: ~Copyable, Sendable {
     private var deadline: Deadline
 
     private(set) var status = 0
+    /// When the final head had come.
+    private(set) var answered: Deadline?
     private(set) var bytesOut = 0
     private(set) var bytesIn = 0
 
@@ -294,6 +296,7 @@ struct OriginExchange: ~Copyable, Sendable {
             return false
         }
         status = head.status
+        answered = .now
         if isUpgraded {
             exchange.send(head: piece, ends: false, as: .response)
             return true

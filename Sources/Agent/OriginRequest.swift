@@ -73,11 +73,16 @@ final class Mirror: Sendable {
     let origin: Origin
     let paths: OriginPaths
     let policy: Policy
+    /// Log lines have the query with the path.
+    let logsQueries: Bool
 
-    init(name: MirrorName, origin: Origin, paths: OriginPaths, policy: Policy) {
+    init(
+        name: MirrorName, origin: Origin, paths: OriginPaths, policy: Policy, logsQueries: Bool
+    ) {
         self.name = name
         self.origin = origin
         self.paths = paths
         self.policy = policy
+        self.logsQueries = logsQueries
     }
 }

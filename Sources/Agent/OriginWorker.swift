@@ -22,6 +22,8 @@ struct OriginWorker: Sendable {
         var bytesIn = 0
         var bytesOut = 0
         var error: OriginError?
+        /// When the head of the origin's answer had come.
+        var answered: Deadline?
     }
 
     /// Carries one exchange to its end. Blocks as long as it takes.
@@ -113,6 +115,7 @@ struct OriginWorker: Sendable {
                 account.status = exchange.status
                 account.bytesIn = exchange.bytesIn
                 account.bytesOut = exchange.bytesOut
+                account.answered = exchange.answered
             }
             switch try exchange.run(on: connection) {
             case .complete(let isKept):
@@ -146,7 +149,7 @@ struct OriginWorker: Sendable {
             line.field("EXCHANGE", Int(job.exchange.id))
             if let id = head.fields.value(.xRequestId) { line.field("REQUEST_ID", id) }
             line.field("METHOD", head.bytes[head.method])
-            line.field("PATH", head.path)
+            line.field("PATH", head.path(withQuery: job.mirror.logsQueries))
             line.field("STATUS", account.status)
             if let error = account.error {
                 line.field("ERROR", error.code.proxyStatus)
@@ -155,6 +158,9 @@ struct OriginWorker: Sendable {
             if let rule = account.rule { line.field("RULE", rule) }
             line.field("BYTES_IN", account.bytesIn)
             line.field("BYTES_OUT", account.bytesOut)
+            if let answered = account.answered {
+                line.field("ORIGIN_MS", milliseconds: answered - account.start)
+            }
             line.field("DURATION_MS", milliseconds: nanosecondsSince(account.start))
         }
     }

@@ -24,6 +24,13 @@ extern int accept4(int fd, struct sockaddr *address, socklen_t *length, int flag
 extern int pipe2(int pipefd[2], int flags);
 extern int pthread_setname_np(pthread_t thread, const char *name);
 
+// sendmmsg(2)
+struct mmsghdr {
+    struct msghdr msg_hdr;
+    unsigned int msg_len;
+};
+extern int sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags);
+
 // getopt_long(3) keeps its place in globals, which Swift does not let one name.
 static inline void linux_getopt_restart(void) {
     opterr = 0;

@@ -1,11 +1,11 @@
-// What a daemon tells its operator, line by line, on standard error.
+// What a daemon tells its operator, line by line: on standard error, or to journald itself.
 //
 // Called by: every thread; a caller only ever appends to a bounded buffer. The thread `journal`
 // writes the buffer out in batches, so a terminal or a journald that takes nothing stops this
-// thread and nobody else.
+// thread and nobody else. Only this thread knows which of both it is.
 // Waits for: (the thread) the first line; then, while lines are only informative, 20 ms more, so
 // that a busy relay makes one write(2) for many lines.
-// Hard: what does not fit, or what standard error refuses, is lost and counted, but errors have room
+// Hard: what does not fit, or what is refused there, is lost and counted, but errors have room
 // of their own: a flood of requests must not push out the line that says why the program ends.
 
 import Glibc
@@ -60,6 +60,7 @@ package final class Journal: Sendable {
 
     private struct State: Sendable {
         var pending: [UInt8] = []
+        var pendingLines = 0
         var droppedLines = 0
         /// A warning or error waits, or somebody who flushes: write at once.
         var isUrgent = false
@@ -73,7 +74,7 @@ package final class Journal: Sendable {
     private let descriptor: Int32
     private let systemd: Bool
     private let maximumBytes: Int
-    /// Lines that nobody can read: standard error took none at their time, or is gone.
+    /// Lines that nobody can read: none were taken at their time.
     package let lostLines = Counter()
 
     /// Room above `maximumBytes` that only errors and warnings may take.
@@ -82,19 +83,23 @@ package final class Journal: Sendable {
 
     /// Starts the thread that writes.
     ///
-    /// - Parameter level: the last level that is written.
+    /// - Parameters:
+    ///   - program: its name, for journald.
+    ///   - level: the last level that is written.
+    ///   - descriptor: standard error, for where systemd does not read it, or nobody is at `socket`.
     package init(
-        level: Level, descriptor: Int32 = 2, maximumBytes: Int = 256 * 1024,
-        systemd: Bool = Journal.systemdReadsStandardError()
+        program: String, level: Level, descriptor: Int32 = 2, maximumBytes: Int = 256 * 1024,
+        systemd: Bool = Journal.systemdReadsStandardError(), socket: String = Journal.socket
     ) throws(ThreadError) {
         lastLevel = Atomic(level.rawValue)
         self.descriptor = descriptor
         self.maximumBytes = maximumBytes
         self.systemd = systemd
         try Thread.start(name: "journal") { [self] in
+            var journald = systemd ? NativeJournal(program: program, path: socket) : nil
             var batch: [UInt8] = []
             var refusedLines = 0
-            while true { writeNextBatch(&batch, &refusedLines) }
+            while true { writeNextBatch(&batch, &refusedLines, &journald) }
         }
     }
 
@@ -149,6 +154,7 @@ package final class Journal: Sendable {
                 || (before < half && before + line.bytes.count >= half)
             state.isUrgent = state.isUrgent || isUrgent
             state.pending.append(contentsOf: line.bytes)
+            state.pendingLines += 1
             return wakes
         }
         if wakes { state.broadcast() }
@@ -174,7 +180,9 @@ package final class Journal: Sendable {
     /// - Parameters:
     ///   - batch: room that is swapped with the buffer, so that neither grows anew.
     ///   - refusedLines: how many were lost since the last batch that was written.
-    private func writeNextBatch(_ batch: inout [UInt8], _ refusedLines: inout Int) {
+    private func writeNextBatch(
+        _ batch: inout [UInt8], _ refusedLines: inout Int, _ journald: inout NativeJournal?
+    ) {
         _ = state.wait(until: .distantFuture) { state in
             state.pending.isEmpty && state.droppedLines == 0 ? nil : true
         }
@@ -182,34 +190,48 @@ package final class Journal: Sendable {
             state.isUrgent || state.pending.count >= maximumBytes / 2 ? true : nil
         }
         batch.removeAll(keepingCapacity: true)
-        let dropped = state.withLock { state in
+        let (lines, dropped) = state.withLock { state in
             swap(&state.pending, &batch)
             state.isUrgent = false
             state.isWriting = true
-            defer { state.droppedLines = 0 }
-            return state.droppedLines
+            defer {
+                state.pendingLines = 0
+                state.droppedLines = 0
+            }
+            return (state.pendingLines, state.droppedLines)
         }
-        let lines = batch.count { $0 == UInt8(ascii: "\n") }
         // A disk may have become full inside a line.
-        if refusedLines > 0 { batch.insert(UInt8(ascii: "\n"), at: 0) }
+        if refusedLines > 0, journald == nil { batch.insert(UInt8(ascii: "\n"), at: 0) }
         if dropped + refusedLines > 0 {
             let level = Level.warning
             var line = JournalLine(
                 prefix: systemd ? level.systemdPrefix : level.prefix,
-                message: "journal lines lost, standard error did not take them")
+                message: "journal lines lost")
             line.field("COUNT", dropped + refusedLines)
             line.end()
             batch += line.bytes
         }
-        if writeAll(batch, to: descriptor) == 0 {
+        let refused: Int
+        if let lost = journald?.write(batch) {
+            refused = lost
+            refusedLines = lost
+        } else if writeAll(batch, to: descriptor) == 0 {
+            refused = 0
             refusedLines = 0
         } else {
             // The disk is full, or standard error is gone. Told with the next line that is written.
-            lostLines.add(lines)
+            refused = lines
             refusedLines += dropped + lines
         }
+        lostLines.add(refused)
         state.withLock { $0.isWriting = false }
         state.broadcast()
+    }
+
+    /// Where journald takes entries (systemd-journald.service(8)), unless a variable names another
+    /// socket.
+    package static var socket: String {
+        Environment.process["MAGICMIRROR_JOURNAL_SOCKET"] ?? "/run/systemd/journal/socket"
     }
 
     /// Whether systemd reads standard error and takes priorities (systemd.exec(5),

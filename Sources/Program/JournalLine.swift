@@ -10,6 +10,9 @@ import Wire
 package struct JournalLine: Sendable {
     /// Bytes of a value that a line keeps. A request target may be 16 KiB long.
     package static let maximumValueBytes = 1024
+    /// A line of so many bytes gets no further field, so that twice of it fits any datagram: once as
+    /// the message, once as fields. No line of an exchange comes near.
+    static let maximumBytes = 32 * 1024
 
     private(set) var bytes: [UInt8]
 
@@ -35,25 +38,25 @@ package struct JournalLine: Sendable {
 
     /// Adds a field whose value is a word of ours.
     package mutating func field(_ name: StaticString, _ value: StaticString) {
-        begin(name)
+        guard begin(name) else { return }
         append(value)
     }
 
     package mutating func field(_ name: StaticString, _ value: Int) {
-        begin(name)
+        guard begin(name) else { return }
         HeadWriter.decimal(value, to: &bytes)
     }
 
     /// Adds a length of time in milliseconds, with three decimals: `DURATION_MS=12.345`.
     package mutating func field(_ name: StaticString, milliseconds nanoseconds: Int) {
-        begin(name)
+        guard begin(name) else { return }
         let microseconds = max(0, nanoseconds / 1000)
         HeadWriter.decimal(microseconds / 1000, to: &bytes)
+        let fraction = UInt16(truncatingIfNeeded: microseconds % 1000)
         bytes.append(UInt8(ascii: "."))
-        let fraction = microseconds % 1000
-        if fraction < 100 { bytes.append(UInt8(ascii: "0")) }
-        if fraction < 10 { bytes.append(UInt8(ascii: "0")) }
-        HeadWriter.decimal(fraction, to: &bytes)
+        bytes.append(0x30 + UInt8(truncatingIfNeeded: fraction / 100))
+        bytes.append(0x30 + UInt8(truncatingIfNeeded: fraction / 10 % 10))
+        bytes.append(0x30 + UInt8(truncatingIfNeeded: fraction % 10))
     }
 
     mutating func end() {
@@ -61,7 +64,7 @@ package struct JournalLine: Sendable {
     }
 
     private mutating func append(_ name: StaticString, _ value: Span<UInt8>) {
-        begin(name)
+        guard begin(name) else { return }
         let count = min(value.count, Self.maximumValueBytes)
         let isWhole = count == value.count
         if isWhole, count > 0, value.isPlainWord(first: count) {
@@ -75,10 +78,13 @@ package struct JournalLine: Sendable {
         bytes.append(UInt8(ascii: "\""))
     }
 
-    private mutating func begin(_ name: StaticString) {
+    /// - Returns: false where the line is full.
+    private mutating func begin(_ name: StaticString) -> Bool {
+        guard bytes.count < Self.maximumBytes else { return false }
         bytes.append(UInt8(ascii: " "))
         append(name)
         bytes.append(UInt8(ascii: "="))
+        return true
     }
 
     private mutating func append(_ text: StaticString) {

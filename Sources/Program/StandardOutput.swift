@@ -19,8 +19,9 @@ package enum StandardOutput {
 
 /// Standard error, for a program that has no journal yet.
 package enum StandardError {
-    /// Writes one line.
+    /// Writes one line: an error, for systemd (sd-daemon(3)).
     package static func write(line: String) {
-        _ = writeAll(Array((line + "\n").utf8), to: 2)
+        let priority = Journal.systemdReadsStandardError() ? "<3>" : ""
+        _ = writeAll(Array((priority + line + "\n").utf8), to: 2)
     }
 }

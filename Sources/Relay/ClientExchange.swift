@@ -27,6 +27,9 @@ struct ClientExchange: ~Copyable {
     private var response: ClientResponse
     private var responseDeadline = Deadline.distantFuture
     private var nextLook: Deadline
+    /// When the head went to the agent, and when that of the answer had come.
+    private let sent: Deadline
+    private var answered: Deadline?
     /// Something of an answer has come, if only a 1xx head.
     private var hasAnswered = false
     private var bytesIn = 0
@@ -140,11 +143,12 @@ struct ClientExchange: ~Copyable {
         self.doorbell = doorbell
         uploadRate = RateMeter(snapshot.limits)
         response = ClientResponse(RateMeter(snapshot.limits))
-        nextLook = .after(seconds: 1)
+        sent = .now
+        nextLook = sent + 1_000_000_000
         if request.hasBody {
             upload = BodyReader(request.framing, maximumTrailerBytes: 8 * 1024)
         } else {
-            responseDeadline = .after(snapshot.limits.responseTimeout)
+            responseDeadline = sent + snapshot.limits.responseTimeout.nanoseconds
         }
     }
 
@@ -192,6 +196,7 @@ struct ClientExchange: ~Copyable {
         try response.write(
             arrival, of: request, isLast: upload != nil || relay.isDraining,
             to: connection.stream)
+        if answered == nil, response.hasBegun { answered = .now }
         if !response.isComplete { return nil }
         try response.flush(to: connection.stream)
         return response.isUpgrade ? .upgraded : .complete
@@ -291,6 +296,8 @@ struct ClientExchange: ~Copyable {
         var asked = Asked(request)
         asked.bytesIn = bytesIn
         asked.exchange = exchange.id
+        asked.sent = sent
+        asked.answered = answered
         switch end {
         case .complete:
             exchange.finish()
@@ -298,7 +305,8 @@ struct ClientExchange: ~Copyable {
             if upload != nil || response.closes { return relay.linger(connection) }
             return relay.awaitNext(connection)
         case .upgraded:
-            return .upgrade(ClientUpgrade(relay: relay, request: request, exchange: exchange))
+            return .upgrade(
+                ClientUpgrade(relay: relay, request: request, exchange: exchange, asked: asked))
         case .answer(let answer, let reason):
             // A reset that came from the agent needs only our side's end.
             if exchange.cut == nil { exchange.reset(.cancelled, reason) }

@@ -16,6 +16,7 @@ struct ClientUpgrade: Sendable {
     let relay: Relay
     let request: MirrorRequest
     let exchange: Exchange
+    let asked: Asked
 
     /// Gives the connection to a thread of its own.
     func start(on connection: sending ClientConnection) {
@@ -66,9 +67,8 @@ struct ClientUpgrade: Sendable {
         _ connection: ClientConnection, bytesIn: Int, bytesOut: Int, error: StaticString?,
         reason: String?
     ) {
-        var asked = Asked(request)
+        var asked = asked
         asked.bytesIn = bytesIn
-        asked.exchange = exchange.id
         relay.log(asked, connection, status: 101, bytesOut: bytesOut, error: error, reason: reason)
         relay.exchangeEnds(on: connection)
         relay.metrics.exchangesInFlight.subtract()

@@ -20,6 +20,9 @@ struct Asked {
     var bodyIsUnread = false
     var bytesIn = 0
     var exchange: UInt32 = 0
+    /// When its head went to an agent, and when the head of the answer had come.
+    var sent: Deadline?
+    var answered: Deadline?
 
     init(_ request: ClientRequest) {
         self.request = request
@@ -192,14 +195,21 @@ extension Relay {
             line.field("CLIENT", connection.clientAddress)
             if let key = asked.key { line.field("KEY_ID", key) }
             if let request = asked.request {
+                let logsQuery = connection.snapshot.configuration.logsQueries
                 line.field("METHOD", request.head.bytes[request.head.method])
-                line.field("PATH", request.head.path)
+                line.field("PATH", request.head.path(withQuery: logsQuery))
             }
             line.field("STATUS", status)
             if let error { line.field("ERROR", error) }
             if let reason, !reason.isEmpty { line.field("REASON", reason) }
             line.field("BYTES_IN", asked.bytesIn)
             line.field("BYTES_OUT", bytesOut)
+            if let sent = asked.sent {
+                line.field("WAIT_MS", milliseconds: sent - asked.start)
+                if let answered = asked.answered {
+                    line.field("FIRST_BYTE_MS", milliseconds: answered - sent)
+                }
+            }
             line.field("DURATION_MS", milliseconds: duration)
         }
     }

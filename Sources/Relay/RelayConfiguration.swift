@@ -59,6 +59,8 @@ package struct RelayConfiguration: Sendable {
     package var mirrors: [Mirror] = []
     package var limits = RelayLimits()
     package var logLevel = Journal.Level.info
+    /// Log lines have the query with the path.
+    package var logsQueries = false
     /// What the operator should know though nothing is wrong, one line each.
     package var warnings: [String] = []
     /// As it was written, to say where something stands that only shows when it is used.
@@ -88,6 +90,7 @@ package struct RelayConfiguration: Sendable {
             Setting("admin-listen", "ADDR:PORT", "metrics and status, loopback only", in: .key),
             Setting("control-socket", "PATH", "for magicmirrorctl(8)", in: .key),
             Setting("keys", "FILE", "the keys of agents and clients", in: .key),
+            Setting("log-query", nil, "log the query, too, which may hold secrets", in: .key),
             Setting("agent-path", "PATH", "where agents connect (/mirror)", in: .key),
             Setting("access", "key|public", "who may ask (key)", in: .sectionKey),
             Setting("hosts", "NAMES", "more host names", in: .sectionKey, repeatable: true),
@@ -140,6 +143,7 @@ package struct RelayConfiguration: Sendable {
         mirrors = try Self.mirrors(file.sections)
         limits = try RelayLimits(values)
         self.logLevel = logLevel
+        logsQueries = try values.flag("log-query")
     }
 
     private static func listening(_ value: SettingValue) throws(StartError) -> Listening {

@@ -44,6 +44,11 @@ public struct Deadline: Sendable, Comparable {
         return Deadline(nanoseconds: overflow ? Int.max : sum)
     }
 
+    /// Nanoseconds from `right` to `left`.
+    public static func - (left: Deadline, right: Deadline) -> Int {
+        left.nanoseconds - right.nanoseconds
+    }
+
     @inlinable
     public static func < (left: Deadline, right: Deadline) -> Bool {
         left.nanoseconds < right.nanoseconds
@@ -80,5 +85,5 @@ extension Int {
 
 /// How long ago `start` was.
 public func nanosecondsSince(_ start: Deadline) -> Int {
-    Deadline.now.nanoseconds - start.nanoseconds
+    .now - start
 }

@@ -50,6 +50,11 @@ extension Span<UInt8> {
         firstIndex(from: index, to: end) { $0.equal(0x0A) }
     }
 
+    /// The index of the first `byte`, which is below 0x80, from `index`, or `end`.
+    package func firstIndex(of byte: UInt8, from index: Int, to end: Int) -> Int {
+        firstIndex(from: index, to: end) { $0.equal(UInt64(byte)) }
+    }
+
     /// The index of the first control byte (0x00...0x1F but the tab, and 0x7F), or `end`.
     @inline(__always)
     func indexOfControl(from index: Int, to end: Int) -> Int {

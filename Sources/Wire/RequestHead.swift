@@ -56,6 +56,12 @@ package struct RequestHead: Sendable {
         }
     }
 
+    /// The path; where wanted, with the query and its question mark.
+    package func path(withQuery: Bool) -> ArraySlice<UInt8> {
+        guard withQuery, let query else { return path }
+        return bytes[path.startIndex..<query.endIndex]
+    }
+
     /// Whether the connection ends with this exchange (RFC 9112 §9.3).
     package var wantsClose: Bool { fields.wantsClose(minorVersion: minorVersion) }
 

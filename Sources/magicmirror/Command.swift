@@ -29,7 +29,7 @@ struct Command {
     }
 
     private static func run(_ configuration: AgentConfiguration) throws -> Never {
-        let journal = try Journal(level: configuration.logLevel)
+        let journal = try Journal(program: "magicmirror", level: configuration.logLevel)
         for warning in configuration.warnings {
             journal.warning("configuration") { $0.field("NOTE", warning) }
         }

@@ -37,7 +37,7 @@ struct Command {
     private static func run(
         _ configuration: RelayConfiguration, announce: (String) throws -> Void
     ) throws -> Never {
-        let journal = try Journal(level: configuration.logLevel)
+        let journal = try Journal(program: "magicmirrord", level: configuration.logLevel)
         let relay = try Relay(configuration, journal) { () throws(StartError) in
             try RelayCommandLine.configuration(CommandLine.arguments)
         }

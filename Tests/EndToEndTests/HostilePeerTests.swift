@@ -136,7 +136,7 @@ struct HostilePeerTests {
     @Test func `a head of a hostile relay that is no request does not reach the origin`() throws {
         try stage { stage in
             let origin = stage.keep(try Origin.echoingTarget())
-            let relay = try hostileRelay(stage, origin)
+            let relay = try stage.relayByHand(origin)
             for (index, head) in HostilePeerTests.brokenRequests.enumerated() {
                 try relay.send(
                     RawSession.request, flags: RawSession.end, exchange: UInt32(index + 1),
@@ -158,7 +158,7 @@ struct HostilePeerTests {
     @Test func `trailers of a hostile relay are no way to a second request`() throws {
         try stage { stage in
             let origin = stage.keep(try Origin.echoingTarget())
-            let relay = try hostileRelay(stage, origin)
+            let relay = try stage.relayByHand(origin)
             let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
             for (index, trailers) in [
                 "X: y\r\n\r\n" + smuggled, "\r\n" + smuggled, "X: y\nZ: z\r\n", "X : y\r\n",
@@ -183,25 +183,6 @@ struct HostilePeerTests {
             #expect(
                 try origin.waitForRequest { $0.target == "/good" }.body.trailers.map(\.name)
                     == ["X"])
-        }
-    }
-
-    /// An agent whose relay is spoken by hand.
-    private func hostileRelay(_ stage: Stage, _ origin: Origin) throws -> RawSession {
-        let listener = try Listener()
-        _ = try stage.start(
-            Built.agent,
-            [
-                "--remote", "ws://127.0.0.1:\(listener.port)/mirror", "--apikey-file",
-                try stage.write("agent.key", "mma_that_no_relay_has_checked\n"), "--name",
-                "prom", "--local", origin.url,
-            ])
-        guard let accepted = listener.accept(.patient) else { throw Failure("no agent came") }
-        return try RawSession(relayOf: accepted) { key in
-            let joined = try stage.write("key", key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
-            return try stage.run(
-                "sh", ["-c", "openssl dgst -sha1 -binary \(joined) | openssl base64"]
-            ).output.trimmingCharacters(in: .whitespacesAndNewlines)
         }
     }
 }

@@ -64,7 +64,7 @@ struct JournalLossTests {
                 let descriptor = closedOnExec { [open(stage.path(name + ".pipe"), O_RDONLY)] }[0]
                 let line = Capture(reading: descriptor).line {
                     $0.hasPrefix(
-                        "warning: journal lines lost, standard error did not take them COUNT=")
+                        "warning: journal lines lost COUNT=")
                 }
                 #expect(line != nil, "\(name)")
             }

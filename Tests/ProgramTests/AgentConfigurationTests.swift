@@ -82,6 +82,7 @@ import Wire
         maximum-reconnect-delay = 8s
         drain-timeout = 9s
         local-insecure = yes
+        log-query = yes
         [mirror one]
         local = https://10.0.0.1/prefix/
         local-certificate = own.pem
@@ -92,6 +93,7 @@ import Wire
         allow = * /x/*
         host-header = prometheus.lan
         local-insecure = no
+        log-query = no
         """
 
     @Test func `every key reaches its value, sections before the top`() throws {
@@ -124,6 +126,7 @@ import Wire
         #expect(one.localIdentity?.privateKey == "/own.key")
         #expect(two.localIdentity == nil)
         #expect(!two.localIsInsecure)
+        #expect(one.logsQueries && !two.logsQueries)
         #expect(configuration.metricsListening == .tcp(HostPort(host: "127.0.0.1", port: 9481)))
         #expect(configuration.logLevel == .debug)
         var limits = AgentLimits()

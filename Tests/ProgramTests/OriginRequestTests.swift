@@ -11,7 +11,7 @@ import Wire
         let mirror = Mirror(
             name: MirrorName("prom")!,
             origin: Origin(local, tls: nil, limits: AgentLimits()),
-            paths: OriginPaths(local, host: nil), policy: .unrestricted)
+            paths: OriginPaths(local, host: nil), policy: .unrestricted, logsQueries: false)
         return try OriginRequest(
             try RequestHead.parse(bytes, 0..<bytes.count), ends: ends, mirror: mirror)
     }

@@ -26,6 +26,7 @@ import Wire
         trusted-proxies = 127.0.0.1, 10.0.0.0/8
         trusted-proxies = ::1, unix
         proxy-protocol = yes
+        log-query = yes
         domain = Relay.Example.com
         admin-listen = 127.0.0.1:9480
         control-socket = /run/magicmirrord/control
@@ -88,6 +89,7 @@ import Wire
                     ranges: ["127.0.0.1", "10.0.0.0/8", "::1"].map { AddressRange($0)! },
                     includesUnix: true))
         #expect(configuration.expectsProxyHeader)
+        #expect(configuration.logsQueries)
         #expect(configuration.domain == "relay.example.com")
         #expect(configuration.adminListening == .tcp(HostPort(host: "127.0.0.1", port: 9480)))
         #expect(configuration.controlSocket == "/run/magicmirrord/control")

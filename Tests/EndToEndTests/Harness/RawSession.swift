@@ -109,3 +109,26 @@ final class RawSession {
         }
     }
 }
+
+extension Stage {
+    /// Starts an agent, and is its relay.
+    ///
+    /// - Parameter program: the agent, or one that becomes it.
+    func relayByHand(_ origin: Origin, agent program: String = Built.agent) throws -> RawSession {
+        let listener = try Listener()
+        _ = try start(
+            program,
+            [
+                "--remote", "ws://127.0.0.1:\(listener.port)/mirror", "--apikey-file",
+                try write("agent.key", "mma_that_no_relay_has_checked\n"), "--name", "prom",
+                "--local", origin.url,
+            ])
+        guard let accepted = listener.accept(.patient) else { throw Failure("no agent came") }
+        return try RawSession(relayOf: accepted) { key in
+            let joined = try write("key", key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
+            return try run(
+                "sh", ["-c", "openssl dgst -sha1 -binary \(joined) | openssl base64"]
+            ).output.trimmingCharacters(in: .whitespacesAndNewlines)
+        }
+    }
+}

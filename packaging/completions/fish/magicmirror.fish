@@ -27,6 +27,7 @@ complete -c magicmirror -l local-insecure -d 'take any certificate of the servic
 complete -c magicmirror -l local-certificate -r -F -d 'certificate to show to the service'
 complete -c magicmirror -l local-private-key -r -F -d 'the private key of that certificate'
 complete -c magicmirror -l proxy -x -d 'HTTP proxy on the way to the relay'
+complete -c magicmirror -l log-query -d 'log the query, too, which may hold secrets'
 complete -c magicmirror -l name -x -d 'the mirror\'s name at the relay'
 complete -c magicmirror -l metrics-listen -x -d 'where /metrics is served'
 complete -c magicmirror -l log-level -x -a 'error warning info debug' -d 'error, warning, info or debug (info)'
