@@ -14,15 +14,19 @@
 #   make install        under $(DESTDIR)$(prefix); -strip without what debuggers need; uninstall
 #   make deb            packages for Debian, and their source, in .build/deb
 #   make check-deb      the packages as they should be: builds them twice
+#   make check-system   the packages on a Debian that is booted, from install to purge; as root
 #
 # Needs Swift 6.2 or newer on the PATH; `demo`, `check` and `bench` install the rest with apt.
 
 SWIFT ?= swift
 
-# The Swift runtime is linked in, so that the programs need OpenSSL and the C runtime only. Where
-# they are built does not show in them.
-release = -c release --static-swift-stdlib --disable-local-rpath -Xlinker -z -Xlinker now \
-    -Xswiftc -file-prefix-map -Xswiftc $(CURDIR)=. -Xcc -ffile-prefix-map=$(CURDIR)=.
+# The Swift runtime is linked in, so that the programs need OpenSSL and the C runtime only.
+release = -c release --static-swift-stdlib --disable-local-rpath -Xlinker -z -Xlinker now $(placeless)
+# The same sources give the same programs, wherever they are built: paths begin at this directory;
+# neither those of the module cache are noted, nor hashes that come of them.
+frontend = -Xswiftc -Xfrontend -Xswiftc
+placeless = -Xswiftc -file-prefix-map -Xswiftc $(CURDIR)=. -Xcc -ffile-prefix-map=$(CURDIR)=. \
+    $(frontend) -no-clang-module-breadcrumbs $(frontend) -disable-incremental-llvm-codegen
 programs = .build/release
 
 # The names of the GNU coding standards. Wherever the programs are, they look for their files in
@@ -51,6 +55,7 @@ needs_demo = $(needs_build) ca-certificates curl prometheus
 needs_check = $(needs_demo) fish git gzip haproxy iproute2 libnss-wrapper mandoc nginx-light \
     openssl python3 strace systemd tinyproxy zsh
 needs_deb = $(needs_build) debhelper dpkg-dev git
+needs_system = $(needs_deb) debootstrap procps python3 systemd-container
 needs_real = $(needs_demo) chromium chromium-driver openssl python3 python3-venv
 needs_bench = $(needs_build) nginx-light openssl python3 wrk
 
@@ -94,6 +99,11 @@ check-deb:
 	@Tests/Checks/install-needs $(needs_deb) lintian
 	@$(MAKE) --no-print-directory deb
 	@Tests/Checks/run packages
+
+check-system:
+	@Tests/Checks/install-needs $(needs_system)
+	@$(MAKE) --no-print-directory deb
+	@Tests/System/run .build/deb
 
 format:
 	$(SWIFT) format --in-place --recursive Sources Tests Package.swift
@@ -161,5 +171,5 @@ clean:
 	rm -rf .build
 
 .PHONY: all build demo check check-lint check-unit check-tsan check-asan check-e2e check-fuzz \
-    check-demo check-faults check-real check-deb fuzz format bench bench-slow install install-strip \
-    uninstall deb clean
+    check-demo check-faults check-real check-deb check-system fuzz format bench bench-slow install \
+    install-strip uninstall deb clean

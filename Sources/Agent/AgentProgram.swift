@@ -55,6 +55,7 @@ package final class AgentProgram: Sendable {
     private let worker: OriginWorker
     private let pool = WorkerPool<OriginJob>()
     private let metricsListener: Listener?
+    private let notifySocket = NotifySocket()
     let metrics: AgentMetrics
     let journal: Journal
     let limits: AgentLimits
@@ -118,18 +119,41 @@ package final class AgentProgram: Sendable {
                 $0.field("ADDRESS", metricsListener.address.description)
             }
         }
-        try Thread.start(name: "housekeeping") { [self] in
-            while true {
-                pause(until: .after(seconds: 1))
-                let links = state.withLock { $0.links.values }
-                for link in links {
-                    metrics.reached(.idleTimeout, link.mirror.origin.closeOld())
-                }
+        try Thread.start(name: "housekeeping") { [self] in keepHouse() }
+        try start(links, mirrors: configuration.mirrors.count)
+        // Not when a relay answers: one that is down must not keep the service from being started.
+        if let error = notifySocket.ready() {
+            journal.warning("cannot tell the service manager that the agent is ready") {
+                $0.field("REASON", error.description)
             }
         }
-        try start(links, mirrors: configuration.mirrors.count)
         defer { metricsListener?.removeFile() }
         return waitForEnd()
+    }
+
+    /// The body of the thread `housekeeping`: each second.
+    private func keepHouse() {
+        var watchdog = Watchdog(notifySocket)
+        var asked: [(session: SessionHandle, turns: Int)] = []
+        while true {
+            pause(until: .after(seconds: 1))
+            let (links, sessions) = state.withLock { ($0.links, $0.sessions) }
+            for link in links.values {
+                metrics.reached(.idleTimeout, link.mirror.origin.closeOld())
+            }
+            let wanted = links.filter { !$1.isRetired }
+            let connected = wanted.count { sessions[$0.key] != nil }
+            notifySocket.status("sessions connected: \(connected) of \(wanted.count)")
+            // Whoever owns a session takes a turn when it is asked to; if it ends, it has moved, too.
+            let haveMoved = asked.allSatisfy { session, turns in
+                session.turns != turns || !sessions.values.contains { $0 === session }
+            }
+            if watchdog.isDue, haveMoved {
+                watchdog.feed()
+                asked = sessions.values.map { ($0, $0.turns) }
+                for (session, _) in asked { session.nudge() }
+            }
+        }
     }
 
     /// Starts what keeps `links` connected. What runs already for the same mirror and relay ends
@@ -184,6 +208,8 @@ package final class AgentProgram: Sendable {
     /// Reads the configuration anew, keys and certificates too, and connects by it. Nothing changes
     /// where something of it cannot be used. Blocks on the disk; one thread calls it.
     package func reload() {
+        notifySocket.reloading()
+        defer { notifySocket.reloaded() }
         do {
             let new = try readConfiguration()
             try new.requireNoRestart(after: configuration)
@@ -209,6 +235,7 @@ package final class AgentProgram: Sendable {
             state.isStopping || state.links.isEmpty ? state.isStopping : nil
         }
         if isStopped == false { return .refused }
+        notifySocket.stopping(within: limits.drainTimeout + .seconds(5))
         let deadline = Deadline.after(limits.drainTimeout)
         let isDone = state.wait(until: deadline) { state in
             state.links.values.allSatisfy(\.isDialing) || state.isAborting ? true : nil

@@ -10,18 +10,23 @@ package enum Quantity {
         return Int(text)
     }
 
+    // Not in the functions: for arrays of literals there the compiler orders instructions by chance,
+    // and no two builds of the programs were the same.
+    private static let sizes = [
+        ("GiB", 1024 * 1024 * 1024), ("MiB", 1024 * 1024), ("KiB", 1024),
+    ]
+    private static let times = [
+        ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1),
+    ]
+
     /// Bytes: `4096`, `32KiB`, `16MiB`, `1GiB`.
     package static func byteCount(_ text: String) -> Int? {
-        let units = [("KiB", 1024), ("MiB", 1024 * 1024), ("GiB", 1024 * 1024 * 1024)]
-        return scaled(text, units) ?? integer(text)
+        scaled(text, sizes) ?? integer(text)
     }
 
     /// A time with its unit: `500ms`, `90s`, `10m`, `12h`, `90d`. Without a unit it is none.
     package static func duration(_ text: String) -> Duration? {
-        let units = [
-            ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000),
-        ]
-        return scaled(text, units).map { .milliseconds($0) }
+        scaled(text, times).map { .milliseconds($0) }
     }
 
     private static func scaled(_ text: String, _ units: [(suffix: String, factor: Int)]) -> Int? {
@@ -34,8 +39,7 @@ package enum Quantity {
     }
 
     package static func describe(byteCount: Int) -> String {
-        let units = [("GiB", 1024 * 1024 * 1024), ("MiB", 1024 * 1024), ("KiB", 1024)]
-        for (suffix, factor) in units where byteCount >= factor && byteCount % factor == 0 {
+        for (suffix, factor) in sizes where byteCount >= factor && byteCount % factor == 0 {
             return "\(byteCount / factor)\(suffix)"
         }
         return "\(byteCount)"
@@ -43,8 +47,7 @@ package enum Quantity {
 
     package static func describe(duration: Duration) -> String {
         let milliseconds = duration.milliseconds
-        let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)]
-        for (suffix, factor) in units where milliseconds >= factor && milliseconds % factor == 0 {
+        for (suffix, factor) in times where milliseconds >= factor && milliseconds % factor == 0 {
             return "\(milliseconds / factor)\(suffix)"
         }
         return "\(milliseconds)ms"

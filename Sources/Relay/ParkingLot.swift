@@ -19,11 +19,15 @@ final class ParkingLot: Sendable {
     private let poller: Poller
     /// All are to wake.
     private let alarm: Doorbell
+    /// Somebody asks whether the thread still watches.
+    private let question: Doorbell
 
     init() throws {
         poller = try Poller()
         alarm = try Doorbell()
+        question = try Doorbell()
         try poller.arm(alarm.descriptor, isKnown: false)
+        try poller.arm(question.descriptor, isKnown: false)
     }
 
     /// How many rest now.
@@ -49,16 +53,26 @@ final class ParkingLot: Sendable {
     /// Wakes all that rest now, once. Does not block.
     func wakeAll() { alarm.ring() }
 
+    /// Makes the thread that watches answer once, if it does. Does not block.
+    func ask() { question.ring() }
+
     /// Watches for ever; the body of the thread `parking`.
     ///
-    /// - Parameter wake: gets each connection that has become readable, whose deadline has passed,
-    ///   or that `wakeAll` found.
-    func watch(_ wake: (Handover<ClientConnection>) -> Void) {
+    /// - Parameters:
+    ///   - answer: called when somebody asks.
+    ///   - wake: gets each connection that has become readable, whose deadline has passed, or that
+    ///     `wakeAll` found.
+    func watch(answer: () -> Void, _ wake: (Handover<ClientConnection>) -> Void) {
         var nextSweep = Deadline.after(seconds: 1)
         while true {
             for descriptor in poller.wait(until: nextSweep) {
                 if descriptor == alarm.descriptor {
                     sweep(until: .distantFuture, wake)
+                } else if descriptor == question.descriptor {
+                    question.clear()
+                    // The kernel knows it: nothing is taken that could be missing.
+                    try? poller.arm(descriptor, isKnown: true)
+                    answer()
                 } else if let entry = parked.withLock({ $0.removeValue(forKey: descriptor) }) {
                     wake(entry.connection)
                 }

@@ -55,7 +55,16 @@ package final class Relay: Sendable {
     let parkingLot: ParkingLot
     let upgrades = UpgradeLimit()
     let addressLimits = AddressLimits()
-    private let pool = WorkerPool<ClientJob>()
+    private let pool = WorkerPool<PoolJob>()
+    let notifySocket = NotifySocket()
+    /// How many of those that the watchdog has asked have not answered.
+    private let unanswered = Atomic(0)
+
+    private enum PoolJob: Sendable {
+        case serve(ClientJob)
+        /// Somebody asks whether the workers still take jobs.
+        case answer
+    }
 
     /// Reads certificate and keys, binds every address. Serves nothing yet.
     ///
@@ -108,6 +117,11 @@ package final class Relay: Sendable {
     /// Serves until it is told to stop. Blocks that long.
     package func run() throws {
         try start()
+        if let error = notifySocket.ready() {
+            journal.warning("cannot tell the service manager that the relay is ready") {
+                $0.field("REASON", error.description)
+            }
+        }
         StandardOutput.ready(addresses.map { ("address", $0) })
         journal.info("ready") { line in
             for address in addresses { line.field("ADDRESS", address) }
@@ -127,9 +141,16 @@ package final class Relay: Sendable {
         try pool.start(
             name: "worker", workers: limits.workers,
             waiting: RelayLimits.mostConnections + Acceptor.operatorsReserve
-        ) { job, doorbell in worker.serve(job, doorbell) }
+        ) { [self] job, doorbell in
+            switch job {
+            case .serve(let job): worker.serve(job, doorbell)
+            case .answer: answerWatchdog()
+            }
+        }
         try Thread.start(name: "parking") { [self] in
-            parkingLot.watch { submit(ClientJob(connection: $0, place: nil)) }
+            parkingLot.watch(answer: answerWatchdog) {
+                submit(ClientJob(connection: $0, place: nil))
+            }
         }
         try Thread.start(name: "housekeeping") { [self] in keepHouse() }
         for (index, listener) in listeners.enumerated() {
@@ -189,6 +210,8 @@ package final class Relay: Sendable {
 
     /// Tells every agent, and waits until their exchanges, and so their sessions, have ended.
     private func drain() {
+        // And what comes after it, with the last lines of the journal.
+        notifySocket.stopping(within: limits.drainTimeout + .seconds(5))
         journal.info("draining") { $0.field("EXCHANGES", metrics.exchangesInFlight.current) }
         for mirror in registry.all {
             for (session, _) in mirror.sessions { session.drain() }
@@ -242,14 +265,38 @@ package final class Relay: Sendable {
     // MARK: - Each second, and half of one
 
     private func keepHouse() {
+        var watchdog = Watchdog(notifySocket)
         while true {
             pause(until: .after(milliseconds: 500))
             refreshKeys()
             for mirror in registry.all {
                 for job in mirror.due() { submit(job) }
             }
+            notifySocket.status(summary)
+            if watchdog.isDue, unanswered.load(ordering: .acquiring) == 0 {
+                watchdog.feed()
+                askAll()
+            }
         }
     }
+
+    private var summary: String {
+        if isDraining { return "draining, exchanges: \(metrics.exchangesInFlight.current)" }
+        let mirrors = registry.all.count { $0.hasAgent }
+        return "serving, mirrors: \(mirrors), sessions: \(metrics.sessions.current)"
+    }
+
+    /// Asks whether workers still take jobs, and the parking lot still wakes.
+    ///
+    /// Exchanges may keep three quarters of the workers for as long as they like. The others come to
+    /// their next job soon, which is this, however long the line is.
+    private func askAll() {
+        unanswered.store(2, ordering: .releasing)
+        pool.submitFirst(.answer)
+        parkingLot.ask()
+    }
+
+    private func answerWatchdog() { unanswered.subtract(1, ordering: .acquiringAndReleasing) }
 
     private func refreshKeys() {
         switch keys.refresh() {
@@ -309,7 +356,7 @@ package final class Relay: Sendable {
     var idleWorkers: Int { pool.idleWorkers }
 
     func submit(_ job: ClientJob?) {
-        if let job, !pool.submit(job) { _ = job.connection.take() }
+        if let job, !pool.submit(.serve(job)) { _ = job.connection.take() }
     }
 
     /// The address of the connection's client may have another exchange instead of this one.

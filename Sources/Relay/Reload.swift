@@ -18,6 +18,8 @@ extension Relay {
                 throw .failed(place: nil, message: "another reload has not come to its end")
             }
             defer { endReload() }
+            notifySocket.reloading()
+            defer { notifySocket.reloaded() }
             let old = snapshot
             let new = try readAnew(old)
             // First the mirrors: whoever goes by the new configuration finds all that it names.

@@ -16,6 +16,8 @@ final class MessageQueue: Sendable {
         var messages = RingBuffer<OutgoingMessage>()
         var bytes = 0
         var sleep = Sleep.none
+        /// How often the owner was about to sleep.
+        var turns = 0
         var isClosed = false
         /// No requests are taken any more.
         var refusesRequests = false
@@ -111,6 +113,7 @@ final class MessageQueue: Sendable {
     /// - Returns: false where something has come that it must see first.
     func prepareToSleep(isBlocked: Bool) -> Bool {
         state.withLock { state in
+            state.turns += 1
             if state.end != nil { return false }
             if !isBlocked, !state.messages.isEmpty || state.drains { return false }
             state.sleep = isBlocked ? .untilClose : .untilAnything
@@ -119,6 +122,9 @@ final class MessageQueue: Sendable {
     }
 
     func awake() { state.withLock { $0.sleep = .none } }
+
+    /// How many turns the owner's loop has made.
+    var turns: Int { state.withLock { $0.turns } }
 
     /// Closes where nothing waits: from then on every put is refused.
     func closeIfEmpty() -> Bool {

@@ -102,4 +102,10 @@ package final class SessionHandle: Sendable {
     package func drain() { queue.drain() }
 
     package func close(_ end: SessionEnd) { queue.close(end) }
+
+    /// How many turns the owner's loop has made.
+    package var turns: Int { queue.turns }
+
+    /// Makes the owner's loop take a turn, if it still moves.
+    package func nudge() { queue.doorbell.ring() }
 }

@@ -53,6 +53,17 @@ package struct SocketAddress: Sendable {
         }
     }
 
+    /// A unix socket by its path or, behind `@`, by its name in the abstract namespace (unix(7)).
+    package static func unix(pathOrName text: String) throws(StreamError) -> SocketAddress {
+        var address = try unix(path: text)
+        guard text.hasPrefix("@") else { return address }
+        let start = MemoryLayout<sockaddr_un>.offset(of: \.sun_path)!
+        withUnsafeMutableBytes(of: &address.storage) { $0[start] = 0 }
+        // The name is all that the length covers: zeros behind it would belong to it.
+        address.length = socklen_t(start + text.utf8.count)
+        return address
+    }
+
     init(_ address: UnsafePointer<sockaddr>, _ length: socklen_t) {
         storage = sockaddr_storage()
         self.length = min(length, socklen_t(MemoryLayout<sockaddr_storage>.size))

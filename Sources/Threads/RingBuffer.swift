@@ -24,6 +24,14 @@ public struct RingBuffer<Element> {
         used += 1
     }
 
+    @inlinable
+    public mutating func prepend(_ element: Element) {
+        if used == slots.count { grow() }
+        head = (head + slots.count - 1) & (slots.count - 1)
+        slots[head] = element
+        used += 1
+    }
+
     @inlinable @inline(__always)
     public mutating func popFirst() -> Element? {
         if used == 0 { return nil }

@@ -95,6 +95,22 @@ public final class WorkerPool<Job: Sendable>: Sendable {
         return accepted
     }
 
+    /// Gives a job to an idle worker, or puts it before all that waits; there is room for it. Does not
+    /// block.
+    ///
+    /// It shows whether workers still come to their next job, however long the line is.
+    public func submitFirst(_ job: Job) {
+        let seat = state.withLock { state -> Seat? in
+            if let seat = state.idle.popLast() { return seat }
+            state.jobs.prepend(job)
+            return nil
+        }
+        if let seat {
+            seat.withLock { $0 = .job(job) }
+            seat.signal()
+        }
+    }
+
     /// Workers that have nothing to do and nothing waiting for them.
     @inlinable
     public var idleWorkers: Int { state.withLock { $0.idle.count - $0.jobs.count } }

@@ -16,6 +16,9 @@ import Threads
             case 0 where Int.random(in: 0..<50, using: &random) == 0:
                 ring.removeAll()
                 model.removeAll()
+            case 1:
+                ring.prepend(step)
+                model.insert(step, at: 0)
             case ..<share:
                 ring.append(step)
                 model.append(step)

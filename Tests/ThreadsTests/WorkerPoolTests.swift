@@ -73,6 +73,26 @@ import Threads
         pool.close()
     }
 
+    @Test func `a job that goes first passes all that wait, and has room where the line is full`()
+        throws
+    {
+        let gate = Monitor(State(isOpen: false))
+        let pool = WorkerPool<Int>()
+        try start(pool, workers: 1, waiting: 2, at: gate)
+        #expect(pool.submit(1))
+        #expect(eventually { gate.withLock { $0.running } == 1 })
+        #expect(pool.submit(2) && pool.submit(3) && !pool.submit(4))
+        pool.submitFirst(0)
+        gate.withLock { $0.isOpen = true }
+        gate.broadcast()
+        #expect(eventually { gate.withLock { $0.done.count } == 4 })
+        #expect(gate.withLock { $0.done } == [1, 0, 2, 3])
+        #expect(eventually { pool.idleWorkers == 1 })
+        pool.submitFirst(5)
+        #expect(eventually { gate.withLock { $0.done.last } == 5 })
+        pool.close()
+    }
+
     @Test func `workers that are added later add to how many jobs may wait`() throws {
         let gate = Monitor(State(isOpen: false))
         let pool = WorkerPool<Int>()
