@@ -36,6 +36,14 @@ package struct JournalLine: Sendable {
         append(name, value.utf8.span)
     }
 
+    /// Adds a field `USER/NAME`; a name has nothing in it that would have to be escaped.
+    package mutating func field(_ name: StaticString, _ user: MirrorName, _ mirror: MirrorName) {
+        guard begin(name) else { return }
+        bytes.append(contentsOf: user.text.utf8)
+        bytes.append(UInt8(ascii: "/"))
+        bytes.append(contentsOf: mirror.text.utf8)
+    }
+
     /// Adds a field whose value is a word of ours.
     package mutating func field(_ name: StaticString, _ value: StaticString) {
         guard begin(name) else { return }

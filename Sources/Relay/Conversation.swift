@@ -188,7 +188,7 @@ extension Relay {
             status >= 500 || (error != nil && status < 400) ? .warning : .info
         journal.write(level, "exchange") { line in
             if let mirror = asked.mirror {
-                line.field("MIRROR", mirror.text)
+                line.field("MIRROR", mirror.user, mirror.name)
             }
             if asked.exchange > 0 { line.field("EXCHANGE", Int(asked.exchange)) }
             if let request = asked.request { line.field("REQUEST_ID", request.id) }
