@@ -11,6 +11,7 @@
 #   make format         lays out the sources as the lint wants them
 #   make bench          speed against nginx; or two builds against each other: A=dir B=dir
 #   make bench-slow     memory and latency beside thousands of slow clients; CONNECTIONS=N
+#   make bench-agents   what connected agents cost a relay; AGENTS=N
 #   make install        under $(DESTDIR)$(prefix); -strip without what debuggers need; uninstall
 #   make deb            packages for Debian, and their source, in .build/deb
 #   make check-deb      the packages as they should be: builds them twice
@@ -52,8 +53,8 @@ INSTALL_DATA = $(INSTALL) -m 644
 
 needs_build = libssl-dev pkg-config
 needs_demo = $(needs_build) ca-certificates curl prometheus
-needs_check = $(needs_demo) fish git gzip haproxy iproute2 libnss-wrapper mandoc nginx-light \
-    openssl python3 strace systemd tinyproxy zsh
+needs_check = $(needs_demo) caddy fish git gzip haproxy iproute2 libnss-wrapper mandoc \
+    nginx-light openssl python3 strace systemd tinyproxy zsh
 needs_deb = $(needs_build) debhelper dpkg-dev git
 needs_system = $(needs_deb) debootstrap procps python3 systemd-container
 needs_real = $(needs_demo) chromium chromium-driver openssl python3 python3-venv
@@ -121,6 +122,11 @@ bench-slow:
 	@$(MAKE) --no-print-directory build
 	@Tests/Benchmarks/slow $(if $(CONNECTIONS),--connections $(CONNECTIONS)) $(programs)
 
+bench-agents:
+	@Tests/Checks/install-needs $(needs_bench)
+	@$(MAKE) --no-print-directory build
+	@Tests/Benchmarks/agents $(if $(AGENTS),--agents $(AGENTS)) $(programs)
+
 # put FILES, DIRECTORY
 define put
 	$(INSTALL) -d $(DESTDIR)$(2)
@@ -171,5 +177,5 @@ clean:
 	rm -rf .build
 
 .PHONY: all build demo check check-lint check-unit check-tsan check-asan check-e2e check-fuzz \
-    check-demo check-faults check-real check-deb check-system fuzz format bench bench-slow install \
-    install-strip uninstall deb clean
+    check-demo check-faults check-real check-deb check-system fuzz format bench bench-slow \
+    bench-agents install install-strip uninstall deb clean

@@ -223,7 +223,7 @@ struct ClientWorker: Sendable {
         case .agent: return relay.register(asked, on: connection)
         case .healthy: return relay.page("ok\n", on: connection, asked)
         case .ready:
-            return relay.isDraining
+            return relay.isLeaving
                 ? relay.answer(.draining, on: connection, asked, reason: "draining")
                 : relay.page("ready\n", on: connection, asked)
         case .mirrorList: return relay.listMirrors(asked, on: connection)

@@ -73,7 +73,7 @@ extension Relay {
         ControlAnswer(text: status()) { json in
             json.object { json in
                 json.member("version", Version.number)
-                json.member("state", isDraining ? "draining" : "serving")
+                json.member("state", isLeaving ? "draining" : "serving")
                 json.member("since", WallClock.text(secondsSince1970: startTime))
                 json.key("addresses")
                 json.array { json in for address in addresses { json.string(address) } }
@@ -93,7 +93,7 @@ extension Relay {
         let since = WallClock.text(secondsSince1970: startTime)
         return aligned([
             ["version", Version.number],
-            ["state", isDraining ? "draining" : "serving"],
+            ["state", isLeaving ? "draining" : "serving"],
             ["since", since],
             ["addresses", addresses.joined(separator: " ")],
             ["connections", "\(metrics.connections.current), \(parkingLot.count) at rest"],

@@ -60,7 +60,7 @@ extension Relay {
             return page(status(), on: connection, asked)
         case "/-/healthy": return page("ok\n", on: connection, asked)
         case "/-/ready":
-            return isDraining
+            return isLeaving
                 ? answer(.draining, on: connection, asked, reason: "draining")
                 : page("ready\n", on: connection, asked)
         default:

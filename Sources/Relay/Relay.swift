@@ -17,6 +17,8 @@ package final class Relay: Sendable {
     /// How far a stop has come.
     private enum Stage: Int {
         case serving
+        /// All is as before, but load balancers are told to ask elsewhere.
+        case leaving
         /// Requests are answered by 503, and with each answer its connection ends.
         case draining
         /// No connections are taken any more.
@@ -128,6 +130,7 @@ package final class Relay: Sendable {
             line.field("KEYS", keys.keyCount)
         }
         _ = state.wait(until: .distantFuture) { $0.isStopping ? true : nil }
+        leave()
         drain()
         part()
         administration?.removeFile()
@@ -174,7 +177,7 @@ package final class Relay: Sendable {
 
     /// Lets the running exchanges finish, then stops; called a second time, stops at once.
     package func stop() {
-        startDraining()
+        startLeaving()
         state.withLock { state in
             if state.isStopping { state.isAborting = true }
             state.isStopping = true
@@ -184,17 +187,19 @@ package final class Relay: Sendable {
 
     /// Lets the running exchanges finish, then stops; changes nothing where that is on its way.
     func beginDrain() {
-        startDraining()
+        startLeaving()
         state.withLock { $0.isStopping = true }
         state.broadcast()
     }
 
-    private func startDraining() {
+    private func startLeaving() {
+        let next = limits.drainDelay > .zero ? Stage.leaving : .draining
         _ = stage.compareExchange(
-            expected: Stage.serving.rawValue, desired: Stage.draining.rawValue,
+            expected: Stage.serving.rawValue, desired: next.rawValue,
             ordering: .acquiringAndReleasing)
     }
 
+    var isLeaving: Bool { hasReached(.leaving) }
     var isDraining: Bool { hasReached(.draining) }
     var isRefusing: Bool { hasReached(.refusing) }
     var isParting: Bool { hasReached(.parting) }
@@ -206,6 +211,16 @@ package final class Relay: Sendable {
     /// Blocks until `deadline`, or until the relay is to stop at once.
     func pause(until deadline: Deadline) {
         _ = state.wait(until: deadline) { $0.isAborting ? true : nil }
+    }
+
+    /// Serves on until load balancers have noticed: what they still send is answered.
+    private func leave() {
+        let delay = limits.drainDelay
+        if delay > .zero {
+            journal.info("leaving")
+            pause(until: .after(delay))
+        }
+        stage.store(Stage.draining.rawValue, ordering: .releasing)
     }
 
     /// Tells every agent, and waits until their exchanges, and so their sessions, have ended.

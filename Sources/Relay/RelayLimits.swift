@@ -7,8 +7,9 @@ import Wire
 
 /// The limits that can be reached, by their keys: /metrics counts how often each was.
 ///
-/// `heartbeat-interval` and `minimum-rate-after` are none, but a pace and the window of a rate;
-/// after `drain-timeout` nobody is left to count it, so that is in the log.
+/// `heartbeat-interval`, `minimum-rate-after` and `drain-delay` are none, but a pace, the window of
+/// a rate and a courtesy to load balancers; after `drain-timeout` nobody is left to count it, so that
+/// is in the log.
 enum RelayLimit: String, CaseIterable {
     case headBytes = "maximum-head-bytes"
     case fields = "maximum-fields"
@@ -66,7 +67,9 @@ package struct RelayLimits: Sendable, Equatable {
     package var heartbeatInterval = Duration.seconds(15)
     package var heartbeatTimeout = Duration.seconds(10)
     package var workers = 256
-    /// How long exchanges may run on after SIGTERM.
+    /// How long all goes on after SIGTERM, but that load balancers are told to ask elsewhere.
+    package var drainDelay = Duration.seconds(0)
+    /// How long exchanges may run on after that.
     package var drainTimeout = Duration.seconds(30)
 
     package init() {}
@@ -102,6 +105,7 @@ package struct RelayLimits: Sendable, Equatable {
         Setting("heartbeat-interval", "TIME", "between pings to an agent (15s)", in: .key),
         Setting("heartbeat-timeout", "TIME", "for the answer to a ping (10s)", in: .key),
         Setting("workers", "NUMBER", "threads that serve requests (256)", in: .key),
+        Setting("drain-delay", "TIME", "to serve on after SIGTERM (0s)", in: .key),
         Setting("drain-timeout", "TIME", "to finish after SIGTERM (30s)", in: .key),
     ]
 
@@ -147,6 +151,7 @@ package struct RelayLimits: Sendable, Equatable {
         heartbeatTimeout = try values.duration(
             "heartbeat-timeout", default: heartbeatTimeout, second...hour)
         workers = try values.integer("workers", default: workers, 1...16_384)
+        drainDelay = try values.duration("drain-delay", default: drainDelay, .zero...hour)
         drainTimeout = try values.duration("drain-timeout", default: drainTimeout, .zero...hour)
     }
 }

@@ -63,6 +63,26 @@ struct DrainTests {
         }
     }
 
+    @Test func `a relay with a drain delay serves on while load balancers take notice`() throws {
+        try stage { stage in
+            let mirror = try stage.mirror(.echoingTarget(), relay: "drain-delay = 1h\n")
+            mirror.relay.program.send(SIGTERM)
+            let told = try askUntil("the relay is not ready", .patient) {
+                try ask(mirror.relay, "/-/ready")
+            } _: {
+                $0.status == 503
+            }
+            #expect(told["Retry-After"] != nil)
+            #expect(try ask(mirror.relay, "/-/healthy").status == 200)
+            let answer = try mirror.ask("POST", "/still", body: "here")
+            #expect(answer.text == "/still")
+            #expect(answer["Connection"] != "close")
+            // Who cannot wait says it twice.
+            mirror.relay.program.send(SIGTERM)
+            #expect(try mirror.relay.program.exit(.prompt) == .code(0))
+        }
+    }
+
     @Test func `a load balancer sees that a relay drains`() throws {
         try stage { stage in
             let finish = Gate()

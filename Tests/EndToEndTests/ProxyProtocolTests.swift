@@ -49,13 +49,7 @@ extension Stage {
         for (index, section) in sections.enumerated() {
             text += "listen l\(index)\n    bind 127.0.0.1:\(ports[index])\n    \(section)\n"
         }
-        let program = try start("haproxy", ["-db", "-f", try write("haproxy.cfg", text)])
-        for port in ports {
-            // It says nothing once it serves.
-            while (try? Connection.to(port: port, .after(0.05))) == nil {
-                if let exit = program.unasked { throw Failure("haproxy ended: \(exit)") }
-            }
-        }
+        try startHAProxy(try write("haproxy.cfg", text), ports: ports)
         return ports
     }
 }

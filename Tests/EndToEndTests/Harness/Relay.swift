@@ -211,6 +211,8 @@ struct Mirror: Sendable {
     let agent: Program
     let agentKey: Relay.Key
     let clientKey: Relay.Key
+    /// The port of a proxy that clients ask instead of the relay.
+    var front: Int?
 
     /// Where `path` of the origin stands on the relay.
     func path(_ path: String) -> String { "/m/alice/prom" + path }
@@ -226,7 +228,7 @@ struct Mirror: Sendable {
     }
 
     func connect(from host: UInt8 = 1, receiveBuffer: Int32? = nil) throws -> Connection {
-        try Connection.to(port: relay.port, from: host, receiveBuffer: receiveBuffer)
+        try Connection.to(port: front ?? relay.port, from: host, receiveBuffer: receiveBuffer)
     }
 
     func get(_ path: String, _ fields: [String] = []) throws -> Response {
