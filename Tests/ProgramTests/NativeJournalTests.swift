@@ -148,7 +148,7 @@ private func expectWhole(_ value: [UInt8]) throws {
     let found = try entries(line.bytes)
     #expect(found.count == 1)
     let entry = try #require(found.first)
-    #expect(
+    try #require(
         entry.map(\.name) == [
             "SYSLOG_IDENTIFIER", "SYSLOG_FACILITY", "PRIORITY", "MESSAGE", "BEFORE", "VALUE",
             "AFTER",
