@@ -104,10 +104,14 @@ final class Stage: Sendable {
     /// - Parameter line: of the shell, given the program's path; it has to become the program.
     func scripted(_ line: (String) -> String) throws -> Programs {
         var programs = Programs()
-        programs.relay = try write(
-            "magicmirrord", "#!/bin/sh\nexec \(line(Built.relay))\n", mode: 0o700)
-        programs.agent = try write(
-            "magicmirror", "#!/bin/sh\nexec \(line(Built.agent))\n", mode: 0o700)
+        // No program may be spawned while a script is open for writing: it would inherit that, and
+        // nobody can run what somebody may write (ETXTBSY).
+        try spawning.withLock {
+            programs.relay = try write(
+                "magicmirrord", "#!/bin/sh\nexec \(line(Built.relay))\n", mode: 0o700)
+            programs.agent = try write(
+                "magicmirror", "#!/bin/sh\nexec \(line(Built.agent))\n", mode: 0o700)
+        }
         return programs
     }
 
