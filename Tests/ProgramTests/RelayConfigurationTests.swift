@@ -54,6 +54,7 @@ import Wire
         heartbeat-timeout = 11s
         workers = 12
         drain-timeout = 13s
+        drain-delay = 14s
         [mirror alice/localprometheus]
         access = public
         hosts = Prometheus.example.com, p.example.com
@@ -118,6 +119,7 @@ import Wire
         limits.heartbeatTimeout = .seconds(11)
         limits.workers = 12
         limits.drainTimeout = .seconds(13)
+        limits.drainDelay = .seconds(14)
         #expect(configuration.limits == limits)
         #expect(limits.head.maximumHeadBytes == 8192)
         #expect(limits.head.maximumFields == 64)
