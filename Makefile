@@ -136,12 +136,13 @@ endef
 
 # magicmirrorctl is magicmirrord by another name: the Swift runtime, most of either, is there once.
 install:
+	@test -x $(programs)/magicmirrord || { echo "install: 'make' comes first" >&2; exit 1; }
 	$(INSTALL) -d $(addprefix $(DESTDIR),$(bindir) $(sbindir) $(sysconfdir)/magicmirror)
 	$(INSTALL_PROGRAM) $(programs)/magicmirror $(DESTDIR)$(bindir)
 	$(INSTALL_PROGRAM) $(programs)/magicmirrord $(DESTDIR)$(sbindir)
 	ln -sf magicmirrord $(DESTDIR)$(sbindir)/magicmirrorctl
 	$(foreach section,1 5 7 8,$(call put,man/*.$(section),$(mandir)/man$(section)))
-	$(call put,README.md NEWS.md SECURITY.md,$(docdir))
+	$(call put,README.md NEWS.md ARCHITECTURE.md SECURITY.md,$(docdir))
 	$(call put,packaging/examples/*,$(docdir)/examples)
 	$(call put,packaging/completions/bash/*,$(bashcompletiondir))
 	$(call put,packaging/completions/zsh/*,$(zshcompletiondir))

@@ -16,7 +16,7 @@ extension SettingValue {
             let count = environment["LISTEN_FDS"].flatMap({ Int32($0) }), count > 0
         else {
             throw unusable(
-                "systemd passed no sockets (a .socket unit has to start the program, see"
+                "systemd passed no sockets (restart the .socket unit, not this one; see"
                     + " systemd.socket(5))")
         }
         // The descriptors follow standard error, in the order of the unit.

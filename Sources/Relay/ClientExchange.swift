@@ -71,6 +71,7 @@ struct ClientExchange: ~Copyable {
             return relay.answer(
                 .tooManyUpgrades, on: connection, Asked(request), reason: "too many upgrades")
         }
+        let sent = Deadline.now
         guard
             let exchange = place.session.open(
                 request: request.forwarded(by: connection),
@@ -84,7 +85,7 @@ struct ClientExchange: ~Copyable {
         }
         relay.metrics.exchangesInFlight.add()
         var running = ClientExchange(
-            relay, connection.snapshot, request, exchange, doorbell)
+            relay, connection.snapshot, request, exchange, doorbell, sent: sent)
         running.maximumBodyBytes = place.session.maximumBodyBytes ?? .max
         let end = running.carry(connection)
         if case .answer = end, running.isRepeatable,
@@ -134,16 +135,16 @@ struct ClientExchange: ~Copyable {
 
     private init(
         _ relay: Relay, _ snapshot: ConfigurationSnapshot, _ request: MirrorRequest,
-        _ exchange: Exchange, _ doorbell: Doorbell
+        _ exchange: Exchange, _ doorbell: Doorbell, sent: Deadline
     ) {
         self.relay = relay
+        self.sent = sent
         self.snapshot = snapshot
         self.request = request
         self.exchange = exchange
         self.doorbell = doorbell
         uploadRate = RateMeter(snapshot.limits)
         response = ClientResponse(RateMeter(snapshot.limits))
-        sent = .now
         nextLook = sent + 1_000_000_000
         if request.hasBody {
             upload = BodyReader(request.framing, maximumTrailerBytes: 8 * 1024)

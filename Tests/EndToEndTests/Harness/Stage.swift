@@ -61,7 +61,9 @@ final class Stage: Sendable {
     }
 
     func read(_ path: String) throws -> String {
-        try String(contentsOfFile: path, encoding: .utf8)
+        guard let file = FileHandle(forReadingAtPath: path) else { throw Failure("no '\(path)'") }
+        // Not by Data or String: what they allocate for an empty file nobody frees.
+        return String(decoding: try file.readToEnd() ?? Data(), as: UTF8.self)
             .trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
