@@ -70,6 +70,7 @@ struct FrontTests {
                 "certbot-hook",
                 [
                     "/etc/magicmirror/tls": directory,
+                    "/usr/sbin/magicmirrord": Built.relay,
                     "group=magicmirrord": "group=\(getgid())",
                     "systemctl try-reload-or-restart magicmirrord.service":
                         "\(Built.control) reload --socket \(stage.path("control"))",
